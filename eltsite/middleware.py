@@ -1,0 +1,17 @@
+"""Middleware of pages."""
+
+
+class ContentSecurityPolicyMiddleware:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
+
+
+class TimeZoneMiddleware(ContentSecurityPolicyMiddleware):
+    pass
+
+
+class DomainErrorMiddleware(ContentSecurityPolicyMiddleware):
+    pass

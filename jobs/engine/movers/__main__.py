@@ -1,0 +1,89 @@
+"""The data plane's entry: `python -m jobs.engine.movers VERB --folder DIR [--run-as UID:GID]`, its spec on stdin.
+
+Order matters: 1. import what the verb needs, for the interpreter may lie where the other user may not read;
+2. go to the workspace's folder; 3. become the other user; 4. ask to die with the parent (changing the user clears
+that request); 5. only then read the specification, which comes from a person.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+from jobs.engine.movers import paths
+from jobs.engine.movers.protocol import MoverError, emit, log
+
+VERBS = {
+    "move": "jobs.engine.movers.move",
+    "models": "jobs.engine.movers.models",
+    "check": "jobs.engine.movers.checks",
+    "test": "jobs.engine.movers.checks",
+    "init": "jobs.engine.movers.store_init",
+    "demo": "jobs.engine.movers.sample_shop",
+}
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+
+
+def become(user_id: int, group_id: int) -> None:
+    """Give up root for good: groups first, then the group, then the user."""
+    os.setgroups([])
+    os.setresgid(group_id, group_id, group_id)
+    os.setresuid(user_id, user_id, user_id)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the starting thread of the parent ends; leave at once when it already has."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    # A process that changed its user is not dumpable, and could not follow its own /proc/self/cwd.
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def main() -> int:
+    """Run one verb; the exit code is 0, 1 for a named failure, 2 for a defect of ours."""
+    parent = os.getppid()
+    parser = argparse.ArgumentParser(prog="movers")
+    parser.add_argument("verb", choices=sorted(VERBS))
+    parser.add_argument("--folder", required=True)
+    parser.add_argument("--run-as", default="")
+    options = parser.parse_args()
+    try:
+        module = importlib.import_module(VERBS[options.verb])
+        os.chdir(options.folder)
+        os.umask(0o007)
+        if options.run_as:
+            user_id, group_id = (int(part) for part in options.run_as.split(":"))
+            become(user_id, group_id)
+        die_with_parent(parent)
+        paths.enter(options.folder)
+        spec: dict[str, Any] = json.load(sys.stdin)
+        module.run(options.verb, spec)
+        return 0
+    except MoverError as error:
+        emit("error", **error.event)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except MemoryError:
+        emit("error", headline="Out of memory", code="out-of-memory", remedy="Give the host more memory, or lower the memory limit of the store.")
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must still say what it is
+        log(traceback.format_exc(), level="error")
+        emit("error", headline=f"Unexpected {type(error).__name__}: {error}", code="unexpected", remedy="The log holds the details.")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
