@@ -1,0 +1,33 @@
+"""Settings of the tests: a home of their own, a fast hasher, and the database that TEST_DATABASE names."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_home = os.environ.get("TEST_HOME")
+if not _home:
+    _home = tempfile.mkdtemp(prefix="eltsite-test-home-")
+    os.chmod(_home, 0o755)
+    os.environ["TEST_HOME"] = _home
+    atexit.register(shutil.rmtree, _home, ignore_errors=True)
+for _name in [name for name in os.environ if name.startswith("ELTSITE_")]:
+    del os.environ[_name]
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ["ELTSITE_HOME"] = os.path.join(_home, _worker)
+os.environ["ELTSITE_SLOTS"] = "2"
+
+from eltsite.settings import *  # noqa: E402, F403
+from eltsite.settings import DATABASES, ELTSITE_HOME  # noqa: E402
+
+TEST_DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
+if TEST_DATABASE == "postgres":
+    import dj_database_url
+
+    DATABASES["default"] = dj_database_url.parse(os.environ["TEST_POSTGRES_URL"])
+else:
+    # A file, not memory: threads and processes of the tests share it as they would in an installation.
+    DATABASES["default"]["TEST"] = {"NAME": str(ELTSITE_HOME / "test.sqlite3")}
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+ALLOWED_HOSTS = ["*"]
