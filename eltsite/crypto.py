@@ -54,7 +54,9 @@ def split_keys(text: str) -> list[str]:
 def cipher(keys: tuple[str, ...]) -> MultiFernet:
     """The cipher that encrypts with the first key and decrypts with any."""
     if not keys:
-        raise KeyFault("ELTSITE_KEY is not set. Put the key that encrypts secrets there (or its file in ELTSITE_KEY_FILE).")
+        raise KeyFault(
+            "ELTSITE_KEY is not set. Put the key that encrypts secrets there (or its file in ELTSITE_KEY_FILE)."
+        )
     try:
         return MultiFernet([Fernet(key) for key in keys])
     except ValueError as error:

@@ -24,7 +24,9 @@ def text_or_file(name: str, default: str = "") -> str:
 # ---------- where things lie ----------
 ELTSITE_HOME = Path(env.str("HOME", str(BASE_DIR / "var"))).absolute()
 ELTSITE_HOST = env.str("HOST", socket.gethostname())  # the name that ties local files to this machine
-ELTSITE_ALLOWED_FOLDERS = env.list("ALLOWED_FOLDERS", [])  # folders beside a workspace's own that runs may read and write
+ELTSITE_ALLOWED_FOLDERS = env.list(
+    "ALLOWED_FOLDERS", []
+)  # folders beside a workspace's own that runs may read and write
 ELTSITE_BASE_URL = env.str("BASE_URL", "")  # as users see it; empty: taken from the request
 
 # ---------- database ----------

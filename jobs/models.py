@@ -30,12 +30,16 @@ class Job(models.Model):
     status = models.CharField(max_length=10, default=JobStatus.QUEUED)
     stop_reason = models.CharField(max_length=12, blank=True, choices=[(r, r.title()) for r in StopReason])
     headline = models.CharField(max_length=400, blank=True, help_text="The answer in one line of plain words.")
-    error = models.JSONField(default=dict, blank=True, help_text="{reason, remedy, stream, file, line, column, code} of a failure.")
+    error = models.JSONField(
+        default=dict, blank=True, help_text="{reason, remedy, stream, file, line, column, code} of a failure."
+    )
     exit_code = models.IntegerField(null=True, blank=True)
 
     # who or what made it
     trigger = models.CharField(max_length=10, choices=[(t, t.title()) for t in Trigger], default=Trigger.SYSTEM)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     trigger_job = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     slot_at = models.DateTimeField(null=True, blank=True, help_text="The schedule's slot this job was made for.")
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries")
@@ -60,12 +64,18 @@ class Job(models.Model):
     worker = models.ForeignKey("Worker", null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
     host = models.CharField(max_length=255, blank=True)
     supervisor_pid = models.PositiveIntegerField(null=True, blank=True)
-    supervisor_started = models.FloatField(null=True, blank=True, help_text="Start time of that process: a pid alone may be reused.")
+    supervisor_started = models.FloatField(
+        null=True, blank=True, help_text="Start time of that process: a pid alone may be reused."
+    )
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     stop_requested_at = models.DateTimeField(null=True, blank=True)
-    stop_requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    stop_requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     stop_requested_reason = models.CharField(max_length=12, blank=True)
-    deleted_at = models.DateTimeField(null=True, blank=True, help_text="Hidden; the row goes when no process of it lives.")
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, help_text="Hidden; the row goes when no process of it lives."
+    )
 
     # what it did
     steps = models.JSONField(default=list, blank=True)
@@ -89,10 +99,14 @@ class Job(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["workspace", "number"], name="one_job_per_number"),
             models.UniqueConstraint(
-                fields=["pipeline"], condition=Q(status__in=sorted(ACTIVE), type="PIPELINE_RUN"), name="one_active_run_per_pipeline"
+                fields=["pipeline"],
+                condition=Q(status__in=sorted(ACTIVE), type="PIPELINE_RUN"),
+                name="one_active_run_per_pipeline",
             ),
             models.UniqueConstraint(
-                fields=["exclusive_key"], condition=Q(status=JobStatus.RUNNING) & ~Q(exclusive_key=""), name="one_running_job_per_key"
+                fields=["exclusive_key"],
+                condition=Q(status=JobStatus.RUNNING) & ~Q(exclusive_key=""),
+                name="one_running_job_per_key",
             ),
             models.UniqueConstraint(
                 fields=["pipeline", "slot_at"], condition=Q(slot_at__isnull=False, attempt=0), name="one_job_per_slot"
@@ -149,7 +163,9 @@ class SkippedSlot(models.Model):
     pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="skipped_slots")
     slot_at = models.DateTimeField()
     reason = models.CharField(max_length=300)
-    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", help_text="The job in the way.")
+    job = models.ForeignKey(
+        Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", help_text="The job in the way."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -191,8 +207,16 @@ class JobCount(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["workspace", "pipeline", "type", "status"], condition=Q(pipeline__isnull=False), name="one_count_per_kind"),
-            models.UniqueConstraint(fields=["workspace", "type", "status"], condition=Q(pipeline__isnull=True), name="one_count_per_workspace_kind"),
+            models.UniqueConstraint(
+                fields=["workspace", "pipeline", "type", "status"],
+                condition=Q(pipeline__isnull=False),
+                name="one_count_per_kind",
+            ),
+            models.UniqueConstraint(
+                fields=["workspace", "type", "status"],
+                condition=Q(pipeline__isnull=True),
+                name="one_count_per_workspace_kind",
+            ),
         ]
 
     def __str__(self) -> str:

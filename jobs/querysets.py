@@ -44,7 +44,9 @@ class JobQuerySet(models.QuerySet[Any]):
     def stale(self, now: datetime) -> JobQuerySet:
         """Running, but not heard of for STALE_SECONDS."""
         limit = now - timedelta(seconds=STALE_SECONDS)
-        return self.filter(status=JobStatus.RUNNING).filter(Q(heartbeat_at__lt=limit) | Q(heartbeat_at__isnull=True, started_at__lt=limit))
+        return self.filter(status=JobStatus.RUNNING).filter(
+            Q(heartbeat_at__lt=limit) | Q(heartbeat_at__isnull=True, started_at__lt=limit)
+        )
 
     def claimable(self, host: str, now: datetime) -> JobQuerySet:
         """Those a worker of this host may try to claim, best first: short checks before runs, then by age."""

@@ -41,7 +41,9 @@ class WorkspaceVariable(models.Model):
     name = models.CharField(max_length=120)
     value = EncryptedJSONField(default=str)
     is_sensitive = models.BooleanField(default=True)
-    modified_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    modified_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     modified_at = models.DateTimeField(auto_now=True)
 
     objects = InWorkspaceQuerySet.as_manager()
@@ -72,7 +74,14 @@ class DataPlugin(models.Model):
     """A plugin definition in Meltano's shape: what it is called, how it is installed, which settings it takes."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="plugins", help_text="Empty: shipped with eltsite.")
+    workspace = models.ForeignKey(
+        Workspace,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="plugins",
+        help_text="Empty: shipped with eltsite.",
+    )
     plugin_type = models.CharField(max_length=16, choices=PluginType)
     name = models.CharField(max_length=120)
     variant = models.CharField(max_length=120)
@@ -87,9 +96,13 @@ class DataPlugin(models.Model):
     class Meta:
         ordering = ["plugin_type", "name", "variant"]
         constraints = [
-            models.UniqueConstraint(fields=["workspace", "plugin_type", "name", "variant"], name="one_plugin_per_variant"),
             models.UniqueConstraint(
-                fields=["plugin_type", "name", "variant"], condition=Q(workspace__isnull=True), name="one_shipped_plugin_per_variant"
+                fields=["workspace", "plugin_type", "name", "variant"], name="one_plugin_per_variant"
+            ),
+            models.UniqueConstraint(
+                fields=["plugin_type", "name", "variant"],
+                condition=Q(workspace__isnull=True),
+                name="one_shipped_plugin_per_variant",
             ),
         ]
 
@@ -173,7 +186,9 @@ class Pipeline(models.Model):
     # The last 30 finished runs, oldest first, kept by the finish of each: [{id, number, status, seconds, rows, at}].
     recent_runs = models.JSONField(default=list, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     modified_at = models.DateTimeField(auto_now=True)
     deleting_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -185,11 +200,15 @@ class Pipeline(models.Model):
     class Meta:
         ordering = ["label", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["workspace", "name"], condition=Q(deleting_at__isnull=True), name="one_pipeline_per_name"),
+            models.UniqueConstraint(
+                fields=["workspace", "name"], condition=Q(deleting_at__isnull=True), name="one_pipeline_per_name"
+            ),
             models.UniqueConstraint(fields=["workspace", "number"], name="one_pipeline_per_number"),
         ]
         indexes = [
-            models.Index(fields=["next_run_at"], condition=Q(next_run_at__isnull=False, is_paused=False), name="pipeline_due"),
+            models.Index(
+                fields=["next_run_at"], condition=Q(next_run_at__isnull=False, is_paused=False), name="pipeline_due"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -246,7 +265,9 @@ class PipelineStateChange(models.Model):
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
     job_id = models.UUIDField(null=True, blank=True)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -254,7 +275,9 @@ class PipelineStateChange(models.Model):
         ordering = ["-id"]
         constraints = [
             # One entry per job, however many commits it makes.
-            models.UniqueConstraint(fields=["state", "job_id"], condition=Q(job_id__isnull=False), name="one_state_change_per_job")
+            models.UniqueConstraint(
+                fields=["state", "job_id"], condition=Q(job_id__isnull=False), name="one_state_change_per_job"
+            )
         ]
 
     def __str__(self) -> str:

@@ -36,10 +36,14 @@ def make_workspace(name: str = "Harbour Goods", *, owner: User | None = None, **
 def make_component(workspace: Workspace, plugin: str, name: str = "", **values: Any) -> DataComponent:
     """A component of a shipped plugin, which the migrations have put into the catalogue."""
     found = DataPlugin.objects.get(name=plugin, workspace__isnull=True)
-    return DataComponent.objects.create(workspace=workspace, plugin=found, name=name or f"{plugin}-{next(_numbers)}", **values)
+    return DataComponent.objects.create(
+        workspace=workspace, plugin=found, name=name or f"{plugin}-{next(_numbers)}", **values
+    )
 
 
-def make_pipeline(workspace: Workspace, label: str = "", *, components: list[DataComponent] | None = None, **values: Any) -> Pipeline:
+def make_pipeline(
+    workspace: Workspace, label: str = "", *, components: list[DataComponent] | None = None, **values: Any
+) -> Pipeline:
     """A READY pipeline. Without components it has none: enough for everything but running."""
     label = label or f"Pipeline {next(_numbers)}"
     values.setdefault("status", PipelineStatus.READY)
@@ -50,7 +54,13 @@ def make_pipeline(workspace: Workspace, label: str = "", *, components: list[Dat
     return pipeline
 
 
-def make_job(pipeline: Pipeline | None = None, *, workspace: Workspace | None = None, status: str = JobStatus.QUEUED, **values: Any) -> Job:
+def make_job(
+    pipeline: Pipeline | None = None,
+    *,
+    workspace: Workspace | None = None,
+    status: str = JobStatus.QUEUED,
+    **values: Any,
+) -> Job:
     """A job row in any status, with the times that belong to it. Counters are not kept: use services where they matter."""
     now = values.pop("now", None) or timezone.now()
     values.setdefault("type", JobType.PIPELINE_RUN)
@@ -64,4 +74,6 @@ def make_job(pipeline: Pipeline | None = None, *, workspace: Workspace | None = 
         values.setdefault("ended_at", values["started_at"] + timedelta(seconds=12))
     owner = pipeline.workspace if pipeline else workspace
     assert owner is not None
-    return Job.objects.create(pipeline=pipeline, workspace=owner, number=next(_numbers) + 100_000, status=status, **values)
+    return Job.objects.create(
+        pipeline=pipeline, workspace=owner, number=next(_numbers) + 100_000, status=status, **values
+    )

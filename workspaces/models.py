@@ -22,8 +22,12 @@ class User(AbstractUser):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     time_zone = models.CharField(max_length=64, default="UTC")
-    theme = models.CharField(max_length=8, default="auto", choices=[("auto", "As the system"), ("light", "Light"), ("dark", "Dark")])
-    default_workspace = models.ForeignKey("Workspace", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    theme = models.CharField(
+        max_length=8, default="auto", choices=[("auto", "As the system"), ("light", "Light"), ("dark", "Dark")]
+    )
+    default_workspace = models.ForeignKey(
+        "Workspace", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
 
     @property
     def display_name(self) -> str:
@@ -86,7 +90,9 @@ class Workspace(models.Model):
     """A closed room: its pipelines, components, files, secrets, jobs and people are its own."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    alias = models.CharField(max_length=32, unique=True, default=generate_alias, help_text="Short name; the default schema of its stores.")
+    alias = models.CharField(
+        max_length=32, unique=True, default=generate_alias, help_text="Short name; the default schema of its stores."
+    )
     name = models.CharField(max_length=120)
     domains = models.JSONField(default=list, blank=True, help_text="E-mail domains that may be invited.")
     status = models.CharField(max_length=16, choices=WorkspaceStatus, default=WorkspaceStatus.PROVISIONING)
@@ -98,7 +104,9 @@ class Workspace(models.Model):
     next_pipeline_number = models.PositiveIntegerField(default=1, editable=False)
     default_environment = models.CharField(max_length=64, default="dev")
     deployment_secret = EncryptedJSONField(default=generate_deployment_secret, editable=False)
-    home_host = models.CharField(max_length=255, blank=True, editable=False, help_text="The host that holds its folder.")
+    home_host = models.CharField(
+        max_length=255, blank=True, editable=False, help_text="The host that holds its folder."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     modified_at = models.DateTimeField(auto_now=True)
     deleting_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -141,7 +149,9 @@ class ApiToken(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
-    workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: all workspaces of its owner.")
+    workspace = models.ForeignKey(
+        Workspace, null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: all workspaces of its owner."
+    )
     name = models.CharField(max_length=120)
     scope = models.CharField(max_length=8, choices=TokenScope, default=TokenScope.READ)
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -171,4 +181,3 @@ class InstallationFact(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}={self.value}"
-

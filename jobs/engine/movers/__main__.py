@@ -53,11 +53,12 @@ def die_with_parent(parent: int) -> None:
 
 def main() -> int:
     """Run one verb; the exit code is 0, 1 for a named failure, 2 for a defect of ours."""
-    parent = os.getppid()
     parser = argparse.ArgumentParser(prog="movers")
     parser.add_argument("verb", choices=sorted(VERBS))
     parser.add_argument("--folder", required=True)
     parser.add_argument("--run-as", default="")
+    parser.add_argument("--parent", type=int, default=os.getppid(), help="end with this process; by default with ours")
+    parser.add_argument("--needs", default="", help="plugins whose libraries to import, separated by commas")
     options = parser.parse_args()
     try:
         module = importlib.import_module(VERBS[options.verb])
@@ -66,7 +67,7 @@ def main() -> int:
         if options.run_as:
             user_id, group_id = (int(part) for part in options.run_as.split(":"))
             become(user_id, group_id)
-        die_with_parent(parent)
+        die_with_parent(options.parent)
         paths.enter(options.folder)
         spec: dict[str, Any] = json.load(sys.stdin)
         module.run(options.verb, spec)
@@ -77,11 +78,21 @@ def main() -> int:
     except BrokenPipeError:
         return 1
     except MemoryError:
-        emit("error", headline="Out of memory", code="out-of-memory", remedy="Give the host more memory, or lower the memory limit of the store.")
+        emit(
+            "error",
+            headline="Out of memory",
+            code="out-of-memory",
+            remedy="Give the host more memory, or lower the memory limit of the store.",
+        )
         return 1
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must still say what it is
         log(traceback.format_exc(), level="error")
-        emit("error", headline=f"Unexpected {type(error).__name__}: {error}", code="unexpected", remedy="The log holds the details.")
+        emit(
+            "error",
+            headline=f"Unexpected {type(error).__name__}: {error}",
+            code="unexpected",
+            remedy="The log holds the details.",
+        )
         return 2
 
 

@@ -1,0 +1,170 @@
+"""Runs the steps of a job in order, under one deadline, and leaves no process behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.engine.interface import (
+    Control,
+    Failure,
+    LogSink,
+    Outcome,
+    RunResult,
+    RunSpec,
+    StateStore,
+    Step,
+    StopRequest,
+)
+from jobs.engine.process import Child, ProcessGroup, exit_code_of
+from jobs.engine.redact import Redactor, clean
+from jobs.engine.steps.mover import MoverStep, sentence_of
+
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 10.0  # between TERM and KILL
+EXIT_STOPPED = 143
+EXIT_TIMED_OUT = 124
+
+
+class Stopped(Exception):
+    """The run was told to stop, or its time is up."""
+
+    def __init__(self, why: StopRequest | None) -> None:
+        super().__init__(why)
+        self.why = why  # None: the deadline
+
+
+class MaskedControl:
+    """A control port that sees no secret: messages of databases quote what they were given."""
+
+    def __init__(self, control: Control, redactor: Redactor) -> None:
+        self._control = control
+        self._redactor = redactor
+
+    def poll(self) -> StopRequest | None:
+        """Passed on."""
+        return self._control.poll()
+
+    def progress(self, event: Mapping[str, Any]) -> None:
+        """Passed on, masked."""
+        self._control.progress(masked(event, self._redactor))
+
+
+def masked(value: Any, redactor: Redactor) -> Any:
+    """A JSON value with every secret in its texts masked."""
+    return json.loads(redactor.mask(json.dumps(value, default=str)))
+
+
+class Executor:
+    """One run. Ports are given; nothing here knows a database."""
+
+    def __init__(self, spec: RunSpec, *, log: LogSink, state: StateStore, control: Control) -> None:
+        self._spec = spec
+        self._log = log
+        self._state = state
+        self._redactor = Redactor(spec.secrets)
+        self._control = MaskedControl(control, self._redactor)
+        self._deadline = time.monotonic() + spec.timeout_seconds
+        self._processes = ProcessGroup(mark=spec.mark, environment=spec.environment, folder=spec.folder)
+        self.stop: StopRequest | None = None
+
+    def write(self, source: str, level: str, text: str) -> None:
+        """One line to the log: without ANSI codes, without secrets."""
+        self._log.write(source=source, level=level, text=self._redactor.mask(clean(text)))
+
+    def run(self) -> RunResult:
+        """1. the steps; 2. whatever happened, no process of the run is left; 3. its own folder is removed."""
+        try:
+            for level, text in self._spec.notices:
+                self.write("eltsite", level, text)
+            result = self._run_steps()
+        except Stopped as stopped:
+            self.stop = stopped.why
+            result = self._stopped(stopped.why)
+        finally:
+            killed = self._processes.close()
+            shutil.rmtree(self._spec.run_folder, ignore_errors=True)
+        if killed:
+            self.write("eltsite", "warning", f"{killed} process(es) outlived the run and were killed.")
+        if result.failure:
+            result.failure = Failure(**masked(vars(result.failure), self._redactor))
+        return result
+
+    def _run_steps(self) -> RunResult:
+        for index, step in enumerate(self._spec.steps):
+            failure, exit_code = self._run_step(step)
+            if failure:
+                for later in self._spec.steps[index + 1 :]:
+                    self._control.progress({"event": "step", "name": later.name, "status": Outcome.SKIPPED})
+                return RunResult(Outcome.ERROR, exit_code or 1, failure)
+        return RunResult(Outcome.COMPLETE, 0)
+
+    def _run_step(self, step: Step) -> tuple[Failure | None, int]:
+        facts = {"event": "step", "name": step.name, "started_at": datetime.now(UTC).isoformat()}
+        self._control.progress({**facts, "status": "running"})
+        mover = MoverStep(step, self._spec, write=self.write, state=self._state, control=self._control)
+        started = time.monotonic()
+        child: Child | None = None
+        status = str(Outcome.ERROR)
+        try:
+            child = mover.start(self._processes)
+            while not self._processes.pump(seconds=POLL_SECONDS):
+                self._check()
+            failure = mover.judge(exit_code_of(child.returncode or 0))
+            if failure and not mover.failure:
+                self.write("eltsite", "error", sentence_of(failure))
+            status = str(Outcome.ERROR if failure else Outcome.COMPLETE)
+            return failure, exit_code_of(child.returncode or 0)
+        except Stopped as stopped:
+            self._end_children()
+            status = str(Outcome.TIMED_OUT if stopped.why is None else Outcome.STOPPED)
+            raise
+        finally:
+            code = exit_code_of(child.returncode) if child and child.returncode is not None else None
+            peak = child.peak_memory_bytes if child else 0
+            seconds = round(time.monotonic() - started, 3)
+            self._control.progress(
+                {**facts, "status": status, "seconds": seconds, "exit_code": code, "peak_memory_bytes": peak}
+            )
+
+    def _check(self) -> None:
+        """Each half second: is the run to stop, is its time up?"""
+        if (request := self._control.poll()) is not None:
+            raise Stopped(request)
+        if time.monotonic() > self._deadline:
+            raise Stopped(None)
+
+    def _end_children(self) -> None:
+        """TERM, the grace, KILL; lines are still read, for what a process says at its end matters most."""
+        self._processes.signal(signal.SIGTERM)
+        if not self._processes.pump(seconds=GRACE_SECONDS):
+            self.write("eltsite", "warning", f"A process ignored TERM for {GRACE_SECONDS:.0f} s and was killed.")
+            self._processes.signal(signal.SIGKILL)
+            self._processes.pump(seconds=1.0)
+
+    def _stopped(self, why: StopRequest | None) -> RunResult:
+        if why is None:
+            limit = self._spec.timeout_seconds
+            failure = Failure(
+                f"Timed out after {limit:.0f} s",
+                reason="The run took longer than the pipeline's timeout and was ended. Committed rows are safe.",
+                remedy="Run it again to continue from the stored state, or raise the timeout.",
+            )
+            self.write("eltsite", "error", sentence_of(failure))
+            return RunResult(Outcome.TIMED_OUT, EXIT_TIMED_OUT, failure)
+        return RunResult(Outcome.STOPPED, EXIT_STOPPED)
+
+
+def execute_run(
+    spec: RunSpec, *, log: LogSink, state: StateStore, control: Control
+) -> tuple[RunResult, StopRequest | None]:
+    """Run all steps; the result, and what asked for a stop if anything did. The run's folder must exist."""
+    executor = Executor(spec, log=log, state=state, control=control)
+    result = executor.run()
+    log.flush()
+    return result, executor.stop

@@ -1,0 +1,306 @@
+"""Starts, watches and ends processes. The only user of `subprocess`.
+
+A child gets a session of its own, so that signals reach all it starts, and carries ELTSITE_JOB in its environment,
+so that one which left the session is found too. On Linux in full; elsewhere as far as the system allows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+import psutil
+
+MARK = "ELTSITE_JOB"
+CHUNK = 256 * 1024  # bytes read at once from a pipe
+LONGEST_LINE = 1024 * 1024  # bytes; a longer line is cut into several
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG = 1
+
+LineHandler = Callable[[str], None]
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Adopt descendants whose own parent ends, so that they stay in our tree."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the thread that started us ends; leave at once when the parent already has."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def exit_code_of(returncode: int) -> int:
+    """A shell's exit code: 128 + n for a process ended by signal n."""
+    return 128 - returncode if returncode < 0 else returncode
+
+
+@dataclass
+class Child:
+    """One running process of a run, its pipes and what is known of its end."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    started: float
+    handlers: dict[int, LineHandler] = field(default_factory=dict)
+    rests: dict[int, bytearray] = field(default_factory=dict)
+    returncode: int | None = None
+    ended: float | None = None
+    peak_memory_bytes: int = 0
+
+    def poll(self) -> bool:
+        """Whether it has ended; notes its exit code and its peak memory when it has."""
+        if self.returncode is None:
+            pid, status, usage = os.wait4(self.popen.pid, os.WNOHANG)
+            if pid:
+                self.returncode = self.popen.returncode = os.waitstatus_to_exitcode(status)
+                self.ended = time.monotonic()
+                self.peak_memory_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return self.returncode is not None
+
+
+class ProcessGroup:
+    """The processes of one run. Call it from one thread that lives as long as the run: children die with it."""
+
+    def __init__(self, *, mark: str, environment: Mapping[str, str], folder: str) -> None:
+        self._environment = {**environment, MARK: mark}
+        self._mark = mark
+        self._folder = folder
+        self._selector = selectors.DefaultSelector()
+        self.children: list[Child] = []
+        become_subreaper()
+
+    def start(
+        self, argv: Sequence[str], *, name: str, stdin: bytes, on_stdout: LineHandler, on_stderr: LineHandler
+    ) -> Child:
+        """Start a process; its lines go to the handlers while `pump` runs. Raises OSError when it cannot start."""
+        popen = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self._folder,
+            env=dict(self._environment),
+            start_new_session=True,
+            close_fds=True,
+        )
+        child = Child(name=name, popen=popen, started=time.monotonic())
+        self.children.append(child)
+        assert popen.stdout and popen.stderr and popen.stdin
+        self._watch(child, popen.stdout, on_stdout)
+        self._watch(child, popen.stderr, on_stderr)
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read: its exit code tells
+            popen.stdin.write(stdin)
+            popen.stdin.close()
+        return child
+
+    def _watch(self, child: Child, pipe: IO[bytes], handler: LineHandler) -> None:
+        os.set_blocking(pipe.fileno(), False)
+        child.handlers[pipe.fileno()] = handler
+        child.rests[pipe.fileno()] = bytearray()
+        self._selector.register(pipe, selectors.EVENT_READ, child)
+
+    def pump(self, *, seconds: float) -> bool:
+        """Hand on lines for at most `seconds`; True when every child has ended and its pipes are read to the end."""
+        until = time.monotonic() + seconds
+        while self._selector.get_map():
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            for key, _ in self._selector.select(min(left, 0.1)):
+                self._read(key.data, key.fileobj)  # type: ignore[arg-type]
+            # A descendant that outlives the child may hold its pipe open for ever.
+            if all(child.poll() for child in self.children) and not self._selector.select(0):
+                self._close_pipes()
+        return all(child.poll() for child in self.children) or self._wait(until)
+
+    def _wait(self, until: float) -> bool:
+        while time.monotonic() < until:
+            if all(child.poll() for child in self.children):
+                return True
+            time.sleep(0.01)
+        return False
+
+    def _read(self, child: Child, pipe: IO[bytes]) -> None:
+        number = pipe.fileno()
+        try:
+            data = os.read(number, CHUNK)
+        except BlockingIOError:
+            return
+        rest = child.rests[number]
+        rest += data
+        if data:
+            *lines, tail = bytes(rest).split(b"\n")
+            child.rests[number] = bytearray(tail)
+            if len(tail) > LONGEST_LINE:
+                lines.append(tail)
+                child.rests[number] = bytearray()
+        else:
+            lines = [bytes(rest)] if rest else []
+            self._selector.unregister(pipe)
+            pipe.close()
+        handler = child.handlers[number]
+        for line in lines:
+            handler(line.decode("utf-8", "replace").rstrip("\r"))
+
+    def _close_pipes(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            child: Child = key.data
+            number = key.fd
+            if rest := child.rests.get(number):
+                child.handlers[number](bytes(rest).decode("utf-8", "replace"))
+            self._selector.unregister(key.fileobj)
+            key.fileobj.close()  # type: ignore[union-attr]
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the sessions of all children that still live."""
+        for child in self.children:
+            if not child.poll():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.popen.pid, number)
+
+    def close(self) -> int:
+        """End everything of this run that still lives, escaped descendants too; returns how many had to be killed."""
+        self.signal(signal.SIGKILL)
+        killed = kill_marked(self._mark)
+        for child in self.children:
+            with contextlib.suppress(ChildProcessError):
+                while not child.poll():
+                    time.sleep(0.005)
+        self._close_pipes()
+        self._selector.close()
+        reap_strays()
+        return killed
+
+
+def reap_strays() -> None:
+    """Take the exit status of adopted descendants that have ended: nobody else will."""
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, ChildProcessError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(process.pid, os.WNOHANG)
+
+
+def marked_processes() -> dict[str, list[psutil.Process]]:
+    """All processes of this host that carry a job's mark, by mark. Those of other users are seen by root alone."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            mark = process.environ().get(MARK)
+            if mark and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found.setdefault(mark, []).append(process)
+    return found
+
+
+def kill_marked(*marks: str) -> int:
+    """Kill every process that carries one of the marks, until none is left; returns how many were killed.
+
+    It looks again after each round, for a process may start another while it is being looked at.
+    """
+    killed = 0
+    for _ in range(20):
+        found = [process for mark, processes in marked_processes().items() if mark in marks for process in processes]
+        if not found:
+            break
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                killed += 1
+        psutil.wait_procs(found, timeout=0.25)
+        reap_strays()
+    return killed
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether the process with this number is still the one that started then (a number may be given anew)."""
+    try:
+        process = psutil.Process(pid)
+        return bool(abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def own_start_time() -> float:
+    """When this process started, in seconds since the epoch."""
+    return float(psutil.Process().create_time())
+
+
+class Service:
+    """A long-lived process beside ours: the web server, the worker, the scheduler, a cluster. It dies with us."""
+
+    def __init__(self, argv: Sequence[str], *, name: str, environment: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self.started = time.monotonic()
+        # In a session of its own the terminal's Ctrl-C does not reach it: its parent says when to stop.
+        self._popen = subprocess.Popen(
+            list(argv),
+            env={**os.environ, **(environment or {}), "ELTSITE_PARENT": str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._popen.pid
+
+    def poll(self) -> int | None:
+        """Its return code, or None while it lives."""
+        return self._popen.poll()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.terminate()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended within `seconds`."""
+        try:
+            self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def pids(self) -> set[int]:
+        """It and all its descendants."""
+        try:
+            process = psutil.Process(self.pid)
+            return {self.pid, *(child.pid for child in process.children(recursive=True))}
+        except psutil.Error:
+            return {self.pid}
+
+    def kill_tree(self) -> None:
+        """Kill it and all its descendants, now."""
+        try:
+            process = psutil.Process(self.pid)
+            everyone = [process, *process.children(recursive=True)]
+        except psutil.Error:
+            everyone = []
+        for one in everyone:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(5)
+        psutil.wait_procs(everyone, timeout=5)
+
+
+def run_quietly(argv: Sequence[str]) -> tuple[int, str]:
+    """Run a short administrative command; its exit code and what it printed."""
+    done = subprocess.run(list(argv), capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, (done.stdout + done.stderr).strip()

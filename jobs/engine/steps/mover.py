@@ -1,0 +1,125 @@
+"""A step of the data plane: one mover process, its events and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.engine.interface import Control, Failure, RunSpec, StateStore, Step
+from jobs.engine.process import Child, ProcessGroup
+
+ROOT = Path(__file__).resolve().parents[3]  # where the package `jobs` lies
+SIGNAL_NAMES = {137: "KILL (often: the host ran out of memory)", 139: "SEGV (a crash in a native library)"}
+
+Write = Callable[[str, str, str], None]  # source, level, text
+
+
+def command(step: Step, spec: RunSpec) -> list[str]:
+    """The mover's command line. It holds no value a person wrote: those come on standard input."""
+    argv = [
+        sys.executable,
+        "-m",
+        "jobs.engine.movers",
+        step.verb,
+        "--folder",
+        spec.folder,
+        "--parent",
+        str(os.getpid()),
+    ]
+    argv += ["--needs", ",".join(plugins_of(step.spec))] if plugins_of(step.spec) else []
+    if spec.run_as:
+        argv += ["--run-as", f"{spec.run_as[0]}:{spec.run_as[1]}"]
+    return argv
+
+
+def plugins_of(spec: Mapping[str, Any]) -> list[str]:
+    """The shipped plugins a specification names, extractor first."""
+    return [spec[end]["plugin"] for end in ("extractor", "loader") if spec.get(end)]
+
+
+class MoverStep:
+    """Runs one mover and keeps what it says: log lines, progress, state, and its one error."""
+
+    def __init__(self, step: Step, spec: RunSpec, *, write: Write, state: StateStore, control: Control) -> None:
+        self._step = step
+        self._spec = spec
+        self._write = write
+        self._state = state
+        self._control = control
+        self.failure: Failure | None = None
+        self.finished = False
+
+    def start(self, processes: ProcessGroup) -> Child:
+        """Start the process; its lines arrive while the executor pumps."""
+        return processes.start(
+            command(self._step, self._spec),
+            name=self._step.name,
+            stdin=json.dumps(self._step.spec).encode(),
+            on_stdout=self._on_event,
+            on_stderr=lambda text: self._write("mover", "error", text),
+        )
+
+    def _on_event(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+            kind = event.pop("event")
+        except (ValueError, KeyError, AttributeError):
+            self._write("mover", "info", line)
+            return
+        if kind == "log":
+            self._write(event.get("source", "mover"), event.get("level", "info"), event.get("text", ""))
+        elif kind == "state":
+            self._save(event)
+        elif kind == "error":
+            self.failure = failure_of(event)
+            self._write("eltsite", "error", sentence_of(self.failure))
+        elif kind == "result":
+            self.finished = True
+            self._control.progress({"event": kind, **event})
+        else:
+            self._control.progress({"event": kind, **event})
+
+    def _save(self, event: Mapping[str, Any]) -> None:
+        self._state.save(state=event["state"], epoch=event["epoch"], sequence=event["sequence"])
+
+    def judge(self, exit_code: int) -> Failure | None:
+        """Why the ended process failed; None when it did not. Exit code 0 alone is no proof: it must have said so."""
+        if exit_code == 0 and self.finished and self.failure is None:
+            return None
+        if self.failure is not None:
+            return self.failure
+        if exit_code == 0:
+            return Failure(
+                f"{self._step.name} ended without a result",
+                reason="Its process exited with code 0 but never reported that it was done.",
+                remedy="Run the pipeline again; if it happens again, the log is the place to look.",
+            )
+        ended = (
+            f"signal {SIGNAL_NAMES.get(exit_code, exit_code - 128)}" if exit_code > 128 else f"exit code {exit_code}"
+        )
+        return Failure(
+            f"{self._step.name} ended with {ended}",
+            reason="Its process ended before it could say why. Rows it had not committed are not in the store.",
+            remedy="Read the last lines of the log, then run the pipeline again: it continues from the stored state.",
+        )
+
+
+def failure_of(event: Mapping[str, Any]) -> Failure:
+    """A mover's error event as a failure."""
+    details = {key: event[key] for key in ("stream", "file", "line", "column", "code") if event.get(key) is not None}
+    return Failure(
+        event.get("headline") or "Failed", event.get("reason") or "", event.get("remedy") or "", details=details
+    )
+
+
+def sentence_of(failure: Failure) -> str:
+    """A failure as one log line."""
+    return " ".join(
+        part if part.endswith((".", "!", "?")) else f"{part}."
+        for part in (failure.headline, failure.reason, failure.remedy)
+        if part
+    )
