@@ -1,0 +1,14 @@
+-- materialized: table
+-- Sales per day and category; what came back counts against the day it was ordered.
+select
+    ordered_on,
+    category,
+    count(*) as orders,
+    count(distinct customer_id) as customers,
+    sum(quantity) as items,
+    sum(case when status = 'returned' then 0 else amount end) as revenue,
+    sum(case when status = 'returned' then 0 else margin end) as margin,
+    sum(case when status = 'returned' then 1 else 0 end) as returned_orders
+from stg_orders
+group by ordered_on, category
+order by ordered_on, category
