@@ -80,7 +80,7 @@ def locked(path: str, error: Exception, patience: float) -> MoverError:
     return MoverError(
         f"{paths.shown(path)} is locked by another process",
         reason=f"{holder(error)} has the DuckDB file open, and did not let go of it within {patience:g} s.",
-        remedy="Close the program that holds it: a DuckDB file has one writer and, meanwhile, no reader. Then run again.",
+        remedy="Close the program that holds it (a DuckDB file has one writer and then no reader), then run again.",
         code="store-locked",
         file=paths.shown(path),
     )
