@@ -42,7 +42,9 @@ def connect(
     said_at = started - SAY_EVERY_SECONDS
     while True:
         try:
-            return duckdb.connect(path, read_only=read_only, config=config)
+            connection = duckdb.connect(path, read_only=read_only, config=config)
+            connection.execute("SET TimeZone = 'UTC'")
+            return connection
         except duckdb.IOException as error:
             if "Could not set lock" not in str(error):
                 raise explain_open(path, error) from error
@@ -56,14 +58,13 @@ def connect(
 
 
 def settings(limits: Mapping[str, Any], *, memory_limit: str = "", temp_folder: str = "") -> dict[str, Any]:
-    """The settings of every DuckDB we open: nothing fetched, memory and threads bounded, time in UTC."""
+    """The settings of every DuckDB we open: nothing fetched, memory and threads bounded."""
     config: dict[str, Any] = {
         "storage_compatibility_version": COMPATIBLE_WITH,
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "memory_limit": memory_limit or f"{int(limits.get('memory_bytes', 402653184)) // 1024}KiB",
         "threads": str(int(limits.get("threads", 2))),
-        "TimeZone": "UTC",
     }
     if temp_folder:
         config["temp_directory"] = temp_folder
