@@ -1,0 +1,33 @@
+"""What jobs do when the apps below say that something changed: a call upward is a signal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from jobs.models import Job
+from jobs.services import create_job, create_workspace_job, request_stop
+from jobs.status import JobType, Trigger
+from pipelines.signals import pipeline_changed, pipeline_deleting
+from workspaces.signals import workspace_created
+
+
+@receiver(workspace_created)
+def set_up_workspace(sender: Any, *, workspace: Any, user: Any = None, **_: Any) -> None:
+    """A new workspace gets its folder and its warehouse."""
+    create_workspace_job(workspace, type=JobType.WORKSPACE_INIT, user=user)
+
+
+@receiver(pipeline_changed)
+def check_pipeline(sender: Any, *, pipeline: Any, user: Any = None, needs_check: bool = True, **_: Any) -> None:
+    """A saved pipeline is checked before it may run."""
+    if needs_check:
+        create_job(pipeline, type=JobType.PIPELINE_CONFIG, trigger=Trigger.SYSTEM, user=user)
+
+
+@receiver(pipeline_deleting)
+def stop_jobs_of(sender: Any, *, pipeline: Any, user: Any = None, **_: Any) -> None:
+    """A pipeline that is being deleted ends its jobs; the row goes when they have."""
+    for job in Job.objects.active().filter(pipeline=pipeline):
+        request_stop(job, user=user)
