@@ -219,8 +219,9 @@ def typed_value(setting: Setting, given: Any) -> Any:
 
     Raises ValueFault with a sentence that names the value (unless secret), its fault and the remedy.
     """
+    read: Callable[[Setting, Any], Any] = _READERS.get(setting.kind, _text_of)
     try:
-        return _READERS.get(setting.kind, _text_of)(setting, given)
+        return read(setting, given)
     except ValueFault as fault:
         if setting.is_secret:
             raise ValueFault(f"{setting.title} does not have the form of {_KIND_WORDS[setting.kind]}.") from None

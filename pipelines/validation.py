@@ -1,0 +1,316 @@
+"""Properties against settings: names, kinds, what is missing, paths, secrets, and circles of triggers.
+
+Properties are what people write: setting name to text. Settings are what a run gets: setting name to typed value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eltsite.errors import FieldError, Invalid
+from pipelines.plugins import (
+    MASK,
+    RESERVED,
+    Plugin,
+    Setting,
+    SettingKind,
+    must_be_given,
+    paths_of,
+    resolved_value,
+    with_defaults,
+)
+from pipelines.values import ValueFault, nearest
+
+SHORTEST_MASKED = 4  # characters: shorter secrets are not masked in logs, they would blot out ordinary text
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What properties are checked against beside their plugin: the workspace's variables, the allowed folders."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    allowed_folders: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component of a pipeline, as the checks see it: its own properties, and what the pipeline sets over them."""
+
+    name: str
+    plugin: Plugin
+    properties: Mapping[str, str]
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def merged(self) -> dict[str, str]:
+        """The pipeline's properties over the component's. Empty ones count as not given."""
+        return {name: text for name, text in {**self.properties, **self.overrides}.items() if text != ""}
+
+
+# ---------- names ----------
+
+
+def split_property(key: str, component_names: Iterable[str]) -> tuple[str, str] | None:
+    """`<component>.<setting>` split at the component's name: both may hold dots. None when no component fits."""
+    fitting = [name for name in component_names if key.startswith(name + ".") and len(key) > len(name) + 1]
+    if not fitting:
+        return None
+    component = max(fitting, key=len)
+    return component, key[len(component) + 1 :]
+
+
+def split_properties(
+    properties: Mapping[str, str], component_names: Collection[str]
+) -> tuple[dict[str, dict[str, str]], list[FieldError]]:
+    """Properties by component, and an error for each key that names none of them."""
+    found: dict[str, dict[str, str]] = {name: {} for name in component_names}
+    errors = []
+    for key, value in properties.items():
+        parts = split_property(key, component_names)
+        if parts is None:
+            names = " or ".join(f"{name}." for name in component_names) or "a component's name and a dot"
+            errors.append(
+                _error(key, f"{key} names no component of this pipeline. Begin it with {names}", code="unknown")
+            )
+        else:
+            found[parts[0]][parts[1]] = value
+    return found, errors
+
+
+def canonical(plugin: Plugin, properties: Mapping[str, Any]) -> dict[str, str]:
+    """Properties with aliases replaced by the names of their settings, and values as texts."""
+    result = {}
+    for name, value in properties.items():
+        setting = plugin.setting(name)
+        result[setting.name if setting else name] = text_of(value)
+    return result
+
+
+def text_of(value: Any) -> str:
+    """A property's value as the text it is stored as; None is the empty text, which counts as not given."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False)
+
+
+# ---------- values ----------
+
+
+def check_properties(
+    plugin: Plugin, properties: Mapping[str, str], around: Surroundings, *, prefix: str = ""
+) -> list[FieldError]:
+    """Faults of properties on their own: unknown names, values of the wrong kind, paths that lead outside."""
+    errors, typed = [], {}
+    for name, text in properties.items():
+        key = prefix + name
+        if name in RESERVED and plugin.is_extractor:
+            errors += _check_reserved(key, name, text)
+            continue
+        setting = plugin.setting(name)
+        if setting is None:
+            errors.append(_unknown(plugin, key, name))
+        elif text != "":
+            try:
+                typed[setting.name] = resolved_value(setting, text, around.variables)
+            except ValueFault as fault:
+                message = f"{key}: {fault}"
+                errors.append(_error(key, message, value=None if setting.is_secret else text, code="value"))
+    return errors + _check_paths(plugin, typed, around, prefix)
+
+
+def load_settings(part: Part, variables: Mapping[str, str]) -> dict[str, Any]:
+    """What a run of the plugin gets: defaults, then the component's properties, then the pipeline's; typed.
+
+    Raises Invalid with an error for each setting that is missing or wrong.
+    """
+    settings, errors = _load(part, Surroundings(variables))
+    if errors:
+        raise Invalid(summary(errors), errors=errors)
+    return settings
+
+
+def check_part(part: Part, around: Surroundings) -> list[FieldError]:
+    """Faults of a component as a pipeline uses it: those of the pipeline's properties, and what is missing."""
+    errors = check_properties(part.plugin, part.overrides, around, prefix=f"{part.name}.")
+    seen = {error.field for error in errors}
+    return errors + [error for error in _load(part, around)[1] if error.field not in seen]
+
+
+def _load(part: Part, around: Surroundings) -> tuple[dict[str, Any], list[FieldError]]:
+    errors, typed = [], {}
+    for name, text in part.merged.items():
+        setting = part.plugin.setting(name)
+        if name in RESERVED:
+            typed[name] = json.loads(text)
+        elif setting is not None:
+            try:
+                typed[setting.name] = resolved_value(setting, text, around.variables)
+            except ValueFault as fault:
+                key = f"{part.name}.{name}"
+                errors.append(_error(key, f"{key}: {fault}", value=None if setting.is_secret else text, code="value"))
+    settings = with_defaults(part.plugin, typed)
+    faulty = {error.field for error in errors}
+    for setting in part.plugin.settings:
+        key = f"{part.name}.{setting.name}"
+        empty = settings.get(setting.name) in (None, "", [], {})
+        if must_be_given(setting, settings) and empty and f"properties.{key}" not in faulty:
+            message = (
+                f"{key} is missing: {part.plugin.label} needs its {setting.title}. Give it here or on {part.name}."
+            )
+            errors.append(_error(key, message, code="required"))
+    return settings, errors
+
+
+def _check_reserved(key: str, name: str, text: str) -> list[FieldError]:
+    kind = SettingKind.ARRAY if name == "_select" else SettingKind.OBJECT
+    try:
+        value = json.loads(text or "null")
+    except ValueError:
+        value = text
+    if value is None or isinstance(value, list if kind == SettingKind.ARRAY else dict):
+        return []
+    form = '["orders.*"]' if kind == SettingKind.ARRAY else '{"orders": {"replication-method": "FULL_TABLE"}}'
+    return [_error(key, f"{key} is not the JSON it should be. Write it such as {form}.", value=text, code="value")]
+
+
+def _unknown(plugin: Plugin, key: str, name: str) -> FieldError:
+    known = [setting.name for setting in plugin.settings if not setting.hidden]
+    meant = nearest(name, known)
+    remedy = f"Did you mean {meant}?" if meant else f"It takes {', '.join(known)}."
+    return _error(key, f"{key}: {plugin.label} ({plugin.name}) has no setting {name}. {remedy}", code="unknown")
+
+
+def _check_paths(plugin: Plugin, typed: Mapping[str, Any], around: Surroundings, prefix: str) -> list[FieldError]:
+    """Paths that lead outside whatever the links on the host say; those are looked at when a run opens the path."""
+    given = with_defaults(plugin, typed)
+    errors = []
+    for where, path in paths_of(plugin, given):
+        name = where.partition("[")[0]
+        if name in typed and not _may_lie_inside(path, around.allowed_folders):
+            message = (
+                f"{prefix}{where}: {path} is outside the allowed folders. Use a path inside the workspace, "
+                "or have an administrator add its folder to ELTSITE_ALLOWED_FOLDERS."
+            )
+            errors.append(_error(prefix + name, message, value=path, code="path-outside"))
+    return errors
+
+
+def _may_lie_inside(path: str, allowed: Sequence[str]) -> bool:
+    normal = os.path.normpath(path)
+    if not os.path.isabs(normal):
+        return normal != ".." and not normal.startswith("../")
+    # Both as they are written and with their links followed, so that /data may be a link.
+    roots = {os.path.normpath(folder) for folder in allowed} | {os.path.realpath(folder) for folder in allowed}
+    return any(normal == root or normal.startswith(root.rstrip("/") + "/") for root in roots)
+
+
+# ---------- secrets ----------
+
+
+def mask(plugin: Plugin, properties: Mapping[str, str]) -> dict[str, str]:
+    """Properties as they may be shown: a secret that has a value is `***`."""
+    secret = plugin.secret_names
+    return {name: MASK if name in secret and text else text for name, text in properties.items()}
+
+
+def unmask(
+    plugin: Plugin, properties: Mapping[str, str], stored: Mapping[str, str], *, prefix: str = ""
+) -> tuple[dict[str, str], list[FieldError]]:
+    """Properties with each secret's `***` replaced by its stored value, and an error where there is none."""
+    result, errors = dict(properties), []
+    for name in plugin.secret_names & properties.keys():
+        if properties[name] != MASK:
+            continue
+        if name in stored:
+            result[name] = stored[name]
+        else:
+            message = f"{prefix}{name}: {MASK} stands for the stored value, and none is stored. Write the value itself."
+            errors.append(_error(prefix + name, message, code="no-stored-value"))
+    return result, errors
+
+
+def changed_secrets(plugin: Plugin, properties: Mapping[str, str], stored: Mapping[str, str]) -> set[str]:
+    """The names of the secrets that have a new value."""
+    return {
+        name
+        for name in plugin.secret_names & properties.keys()
+        if properties[name] and properties[name] != stored.get(name)
+    }
+
+
+# ---------- warnings ----------
+
+
+def warnings_of(part: Part, variables: Mapping[str, str]) -> list[str]:
+    """What is allowed and probably not meant, as sentences."""
+    found = []
+    for name, text in part.merged.items():
+        setting = part.plugin.setting(name)
+        if name in RESERVED and "CATALOG" not in part.plugin.capabilities:
+            found.append(
+                f"{part.name}.{name} has no effect: {part.plugin.label} reads what its own settings name. Take it out."
+            )
+        if setting and setting.is_secret and len(_resolved_or_empty(setting, text, variables)) < SHORTEST_MASKED:
+            found.append(
+                f"{part.name}.{setting.name} is shorter than {SHORTEST_MASKED} characters, so it is not masked in logs. "
+                "Choose a longer one."
+            )
+    return found
+
+
+def _resolved_or_empty(setting: Setting, text: str, variables: Mapping[str, str]) -> str:
+    try:
+        return str(resolved_value(setting, text, variables))
+    except ValueFault:
+        return " " * SHORTEST_MASKED  # reported as an error elsewhere
+
+
+def pair_warnings(extractor: Mapping[str, Any], loader: Mapping[str, Any]) -> list[str]:
+    """What the typed settings of an extractor and a loader, each fine alone, will do together."""
+    found = []
+    for row in [*extractor.get("tables", []), *extractor.get("files", [])]:
+        stream = row.get("stream") or row.get("table")
+        if loader.get("load_method") == "merge" and not row.get("primary_keys"):
+            found.append(f"Stream {stream} has no primary key, which merge needs. Name its columns in primary_keys.")
+        if (
+            loader.get("load_method") == "append"
+            and "path" not in row
+            and row.get("replication_method", "FULL_TABLE") == "FULL_TABLE"
+        ):
+            found.append(
+                f"Stream {stream} is read in full and appended, so each run adds all its rows again. "
+                "Use replace or merge, or make it incremental."
+            )
+    return found
+
+
+# ---------- triggers ----------
+
+
+def find_circle(start: Any, upstream: Mapping[Any, Collection[Any]]) -> list[Any] | None:
+    """The shortest way from `start` over what triggers it back to itself, `start` first and last; None without one."""
+    ways: list[list[Any]] = [[start]]
+    seen = set()
+    for way in ways:  # grows while it is walked: breadth first
+        for other in upstream.get(way[-1], ()):
+            if other == start:
+                return [*way, start]
+            if other not in seen:
+                seen.add(other)
+                ways.append([*way, other])
+    return None
+
+
+def summary(errors: Sequence[FieldError]) -> str:
+    """One line over several errors."""
+    return errors[0].message if len(errors) == 1 else f"{len(errors)} settings need attention. {errors[0].message}"
+
+
+def _error(key: str, message: str, *, value: Any = None, code: str) -> FieldError:
+    return FieldError(field=f"properties.{key}", message=message, code=code, value=value)
