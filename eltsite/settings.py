@@ -159,11 +159,11 @@ REST_FRAMEWORK = {
         "workspaces.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["workspaces.permissions.WorkspacePermission"],
-    "DEFAULT_RENDERER_CLASSES": ["eltsite.api.renderers.HALRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["eltsite.api.renderers.HALRenderer", "eltsite.api.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["eltsite.api.renderers.HALParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "eltsite.api.renderers.LenientNegotiation",
     "DEFAULT_PAGINATION_CLASS": "eltsite.api.pagination.HALPagination",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend", "eltsite.api.filters.SortFilter"],
+    "DEFAULT_FILTER_BACKENDS": ["eltsite.api.filters.FilterBackend", "eltsite.api.filters.SortFilter"],
     "EXCEPTION_HANDLER": "eltsite.api.exceptions.handle",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
