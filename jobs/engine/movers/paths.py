@@ -16,21 +16,29 @@ def enter(folder: str) -> None:
     """Remember the workspace's folder; it is the working directory already.
 
     After giving up root the way to it may be closed (a checkout under /root, say) though the folder itself is
-    open; then files are reached through the working directory, which needs no way.
+    open; then files are reached through a descriptor of the folder, which needs no way and stays right when the
+    working directory changes.
     """
     global _folder, _reach
     _folder = Path(folder)
-    _reach = _folder if os.access(folder, os.R_OK | os.X_OK) else Path("/proc/self/cwd")
+    if os.access(folder, os.R_OK | os.X_OK):
+        _reach = _folder
+    else:
+        _reach = Path(f"/proc/self/fd/{os.open('.', os.O_PATH | os.O_DIRECTORY)}")
 
 
 def resolve(text: str, *, allowed: Sequence[str], base: str = "", what: str = "path") -> str:
-    """The path to open for what a person wrote: relative to `base` in the workspace's folder, or absolute in an allowed one.
+    """The path to open for what a person wrote.
 
-    Symlinks and `..` are resolved first. Raises MoverError (code path-outside) where it leads elsewhere.
+    It is relative to `base` in the workspace's folder, or absolute in an allowed one. Symlinks and `..` are
+    resolved first. Raises MoverError (code path-outside) where it leads elsewhere.
     """
     inside = os.path.realpath(_reach)
     target = os.path.realpath(os.path.join(_reach, base, text)) if not os.path.isabs(text) else os.path.realpath(text)
-    for root, prefix in [(inside, _reach), *((os.path.realpath(folder), Path(os.path.realpath(folder))) for folder in allowed)]:
+    for root, prefix in [
+        (inside, _reach),
+        *((os.path.realpath(folder), Path(os.path.realpath(folder))) for folder in allowed),
+    ]:
         if target == root or target.startswith(root.rstrip("/") + "/"):
             return str(prefix / os.path.relpath(target, root)) if target != root else str(prefix)
     if os.path.isabs(text) and (text == str(_folder) or text.startswith(str(_folder) + "/")):

@@ -1,0 +1,101 @@
+"""Verb `models`: builds the workspace's SQL models where the rows were loaded, each after those it reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jobs.engine.movers import duckdb, paths
+from jobs.engine.movers.model_duckdb import DuckDBModels
+from jobs.engine.movers.model_postgres import PostgresModels
+from jobs.engine.movers.model_sql import Model, read_models
+from jobs.engine.movers.model_store import ModelFailed, ModelStore, target_schema
+from jobs.engine.movers.protocol import MoverError, emit, log
+
+SOURCE = "models"
+DIALECTS = {"target-duckdb": "duckdb", "target-postgres": "postgres"}
+STORES: dict[str, Callable[[Mapping[str, Any]], ModelStore]] = {
+    "target-duckdb": DuckDBModels,
+    "target-postgres": PostgresModels,
+}
+
+
+def run(verb: str, spec: dict[str, Any]) -> None:
+    """1. put the models in order; 2. build them; 3. publish what readers see; 4. fail where one failed."""
+    plugin = spec["loader"]["plugin"]
+    models = read_models(spec["models"], dialect=dialect_of(plugin), schema=target_schema(spec))
+    if not models:
+        log("The workspace has no SQL models", source=SOURCE)
+        return
+    names = ", ".join(model.name for model in models)
+    log(f"{len(models)} SQL models, in this order: {names}", source=SOURCE)
+    store = STORES[plugin](spec)
+    try:
+        failures = build_all(models, store)
+    finally:
+        store.close()
+    if spec.get("publish_snapshot") and isinstance(store, DuckDBModels):
+        publish(store.path, spec["limits"])
+    if failures:
+        raise failures[0]
+    emit("result", models=len(models))
+
+
+def dialect_of(plugin: str) -> str:
+    """The SQL of a loader's store. Raises MoverError (models-need-database) for one that holds files."""
+    if plugin not in DIALECTS:
+        raise MoverError(
+            f"SQL models cannot run in {plugin}",
+            reason="They are tables and views of a database, and this loader writes files.",
+            remedy="Load into target-duckdb or target-postgres, or take the models out of the pipeline.",
+            code="models-need-database",
+        )
+    return DIALECTS[plugin]
+
+
+def build_all(models: Sequence[Model], store: ModelStore) -> list[ModelFailed]:
+    """Build what can be built; a model below a failed or skipped one is skipped. Returns the failures, first first."""
+    failures: list[ModelFailed] = []
+    unbuilt: set[str] = set()
+    for index, model in enumerate(models):
+        if above := sorted(model.parents & unbuilt):
+            unbuilt.add(model.name)
+            reason = f"{' and '.join(above)} above it {'was' if len(above) == 1 else 'were'} not built"
+            log(f"Skipped {model.name}: {reason}", source=SOURCE, level="warning")
+            report(model, "skipped", error=reason)
+            continue
+        remaining = frozenset(later.name for later in models[index + 1 :])
+        if failure := build_one(model, store, remaining=remaining):
+            unbuilt.add(model.name)
+            failures.append(failure)
+    return failures
+
+
+def build_one(model: Model, store: ModelStore, *, remaining: frozenset[str]) -> ModelFailed | None:
+    """Build one model and say how it went."""
+    started = time.monotonic()
+    try:
+        rows = store.build(model, remaining=remaining)
+    except ModelFailed as failure:
+        log(f"{failure}. {failure.event['reason']}", source=SOURCE, level="error")
+        report(model, "error", seconds=time.monotonic() - started, error=str(failure.event["reason"]))
+        return failure
+    seconds = time.monotonic() - started
+    log(f"{model.kind.capitalize()} {model.name}: {rows:,} rows in {seconds:.2f} s", source=SOURCE)
+    report(model, "complete", rows=rows, seconds=seconds)
+    return None
+
+
+def report(
+    model: Model, status: str, *, rows: int | None = None, seconds: float | None = None, error: str | None = None
+) -> None:
+    """One model event."""
+    rounded = None if seconds is None else round(seconds, 3)
+    emit("model", name=model.name, kind=model.kind, status=status, rows=rows, seconds=rounded, error=error)
+
+
+def publish(path: str, limits: Mapping[str, Any]) -> None:
+    """The snapshot that pages read. What was built is committed, and worth showing even where one model failed."""
+    if duckdb.publish_snapshot(path, max_bytes=int(limits["snapshot_max_bytes"])):
+        log(f"Published {paths.shown(path)}.snapshot", source=SOURCE)
