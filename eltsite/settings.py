@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from pathlib import Path
 
 import dj_database_url
@@ -176,6 +177,8 @@ ELTSITE_LOG_DAYS = env.int("LOG_DAYS", 30)
 ELTSITE_JOB_DAYS = env.int("JOB_DAYS", 90)
 ELTSITE_HTTP_MAX_BYTES = env.int("HTTP_MAX_BYTES", 10 * 1024**3)
 ELTSITE_ALLOW_PRIVATE_ADDRESSES = env.bool("ALLOW_PRIVATE_ADDRESSES", False)
+# Runs have no queue timeout on purpose, and a redelivered wake-up is harmless: the warning would only worry.
+warnings.filterwarnings("ignore", message="Retry and timeout are misconfigured")
 Q_CLUSTER = {
     "name": "eltsite",  # also the salt of the task's signature: one name, one queue
     "orm": "default",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
-from pipelines.validation import component_settings, ends_of
 
+from eltsite.errors import Invalid
 from jobs import folders
+from jobs.definitions import ends_of
 from jobs.status import JobType
 from pipelines.models import Pipeline
 from pipelines.plugins import is_local
 from workspaces.models import Workspace
+
+WAREHOUSE = "warehouse.duckdb"
 
 
 @dataclass(frozen=True)
@@ -24,35 +28,33 @@ class Needs:
 
 
 def needs_of(workspace: Workspace, pipeline: Pipeline | None, job_type: str) -> Needs:
-    """What a job of this type and pipeline needs, by the definitions as they are now."""
+    """What a job of this type and pipeline needs, by the definitions as they are now.
+
+    Definitions with faults need nothing: such a job starts at once, and ends saying what is wrong.
+    """
     home = workspace.home_host
     if job_type == JobType.WORKSPACE_INIT:
-        return Needs(_key("duckdb", home, folders.of_workspace(workspace) / "warehouse.duckdb"), home)
+        return Needs(_store_key(workspace, "target-duckdb", {"path": WAREHOUSE}), home)
     if pipeline is None:
         return Needs()
-    extractor, loader = ends_of(pipeline)
-    is_tied = False
+    try:
+        ends = ends_of(pipeline)
+    except Invalid:
+        return Needs()
+    is_tied = any(is_local(end.plugin, end.settings) for end in ends.both)
     key = ""
-    for component in (extractor, loader):
-        if component is not None:
-            values = component_settings(pipeline, component)
-            is_tied = is_tied or is_local(component.plugin.name, values)
-            if component is loader and job_type != JobType.PIPELINE_CONFIG:
-                key = _store_key(workspace, component.plugin.name, values)
+    if ends.loader is not None and job_type != JobType.PIPELINE_CONFIG:
+        key = _store_key(workspace, ends.loader.plugin.name, ends.loader.settings)
     return Needs(key, home if is_tied else "")
 
 
-def _store_key(workspace: Workspace, plugin: str, values: dict[str, object]) -> str:
-    """DuckDB files and folders of files have one writer; a database server looks after itself."""
-    if plugin == "target-duckdb":
-        path = values.get("path") or "warehouse.duckdb"
-        return _key("duckdb", workspace.home_host, folders.of_workspace(workspace) / str(path))
-    if plugin == "target-files":
-        path = values.get("path") or "exports"
-        return _key("files", workspace.home_host, folders.of_workspace(workspace) / str(path))
-    return ""
+def _store_key(workspace: Workspace, plugin: str, values: dict[str, Any]) -> str:
+    """DuckDB files and folders of files have one writer; a database server looks after itself.
 
-
-def _key(kind: str, host: str, path: object) -> str:
-    """The normalised real path, so that two ways to one file are one key."""
-    return f"{kind}:{host or settings.ELTSITE_HOST}:{os.path.realpath(str(path))}"[:500]
+    The real path, so that two ways to one file are one key.
+    """
+    kinds = {"target-duckdb": "duckdb", "target-files": "files"}
+    if plugin not in kinds:
+        return ""
+    path = os.path.realpath(folders.of_workspace(workspace) / str(values.get("path") or WAREHOUSE))
+    return f"{kinds[plugin]}:{workspace.home_host or settings.ELTSITE_HOST}:{path}"[:500]

@@ -160,7 +160,7 @@ class ProcessGroup:
             handler(line.decode("utf-8", "replace").rstrip("\r"))
 
     def _close_pipes(self) -> None:
-        for key in list(self._selector.get_map().values()):
+        for key in list((self._selector.get_map() or {}).values()):
             child: Child = key.data
             number = key.fd
             if rest := child.rests.get(number):
