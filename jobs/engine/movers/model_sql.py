@@ -16,11 +16,16 @@ from pathlib import PurePosixPath
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import ParseError, TokenError
 from sqlglot.tokens import TokenType
 
 from jobs.engine.movers.protocol import MoverError
 
+# Imported here and now: after giving up root the interpreter's files may be out of reach.
+DIALECTS: dict[str, type[Dialect]] = {"duckdb": DuckDB, "postgres": Postgres}
 KINDS = ("table", "view")
 HEADER = re.compile(r"^\s*--\s*materiali[sz]ed\b(?P<rest>.*)$", re.IGNORECASE)
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -126,9 +131,11 @@ def materialization(path: str, text: str) -> str:
 def parse(path: str, text: str, *, dialect: str) -> tuple[exp.Expr, int, int]:
     """The one SELECT of a file: its tree, and where it begins and ends in the text."""
     try:
-        tokens = sqlglot.tokenize(text, read=dialect)
+        tokens = sqlglot.tokenize(text, read=DIALECTS[dialect])
         ends = [token.start for token in tokens if token.token_type is TokenType.SEMICOLON]
-        trees = [tree for tree in sqlglot.parse(text, read=dialect) if tree and not isinstance(tree, exp.Semicolon)]
+        trees = [
+            tree for tree in sqlglot.parse(text, read=DIALECTS[dialect]) if tree and not isinstance(tree, exp.Semicolon)
+        ]
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
         raise unparsable(path, str(first.get("description") or error), line=first.get("line")) from error

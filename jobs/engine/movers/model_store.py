@@ -40,7 +40,7 @@ def target_schema(spec: Mapping[str, Any]) -> str:
 
 def statement_seconds(limits: Mapping[str, Any]) -> float:
     """How long one statement written by a person may take."""
-    return float(limits.get("statement_seconds") or STATEMENT_SECONDS)
+    return float(limits.get("statement_timeout_seconds") or STATEMENT_SECONDS)
 
 
 def quoted(*names: str) -> str:

@@ -21,13 +21,13 @@ STORES: dict[str, Callable[[Mapping[str, Any]], ModelStore]] = {
 }
 
 
-def run(verb: str, spec: dict[str, Any]) -> None:
+def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     """1. put the models in order; 2. build them; 3. publish what readers see; 4. fail where one failed."""
     plugin = spec["loader"]["plugin"]
     models = read_models(spec["models"], dialect=dialect_of(plugin), schema=target_schema(spec))
     if not models:
         log("The workspace has no SQL models", source=SOURCE)
-        return
+        return {"models": 0}
     names = ", ".join(model.name for model in models)
     log(f"{len(models)} SQL models, in this order: {names}", source=SOURCE)
     store = STORES[plugin](spec)
@@ -39,7 +39,7 @@ def run(verb: str, spec: dict[str, Any]) -> None:
         publish(store.path, spec["limits"])
     if failures:
         raise failures[0]
-    emit("result", models=len(models))
+    return {"models": len(models)}
 
 
 def dialect_of(plugin: str) -> str:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.engine.movers import paths
-from jobs.engine.movers.protocol import emit, log
+from jobs.engine.movers.protocol import log
 
 SEED = 2025
 FOLDER = "shop"
@@ -75,7 +75,7 @@ NOTES = (
 Row = dict[str, Any]
 
 
-def run(verb: str, spec: dict[str, Any]) -> None:
+def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Write the shop into the workspace's files and answer which there are.
 
     A file that is there already is kept, so that the demo may be run again over files a person has changed;
@@ -90,7 +90,7 @@ def run(verb: str, spec: dict[str, Any]) -> None:
         if path.is_file()
     ]
     log(f"Demo shop: wrote {len(written)} of {len(files)} files into {paths.shown(str(folder))}")
-    emit("result", files=files)
+    return {"files": files}
 
 
 def write_shop(folder: Path, *, seed: int = SEED, overwrite: bool = False) -> set[Path]:

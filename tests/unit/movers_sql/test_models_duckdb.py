@@ -148,7 +148,7 @@ def test_anything_but_one_select_is_refused(shop: Place, sql: str) -> None:
 
 
 def test_a_statement_that_takes_too_long_is_interrupted(shop: Place) -> None:
-    shop.spec["limits"]["statement_seconds"] = 0.5
+    shop.spec["limits"]["statement_timeout_seconds"] = 0.5
     shop.models = {
         "slow.sql": "-- materialized: table\nselect sum(a.range * b.range) as s from range(10000000) a, range(10000) b"
     }

@@ -1,0 +1,26 @@
+"""Verb `init`: makes a workspace's own warehouse, so that pages have something to read before the first load."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from jobs.engine.movers import duckdb, paths
+from jobs.engine.movers.model_store import quoted, target_schema
+from jobs.engine.movers.protocol import log
+
+
+def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Make the DuckDB file with its schema and publish its first snapshot. A second time changes nothing."""
+    settings, limits = spec["loader"]["settings"], spec["limits"]
+    path = paths.resolve(settings["path"], allowed=spec.get("allowed_folders", ()), what="the warehouse")
+    schema = target_schema(spec)
+    is_new = not os.path.exists(path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(path, limits=limits, memory_limit=settings.get("memory_limit") or "") as connection:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+        connection.execute("CHECKPOINT")
+    log(f"{'Made' if is_new else 'Found'} the warehouse {paths.shown(path)}, schema {schema}")
+    published = duckdb.publish_snapshot(path, max_bytes=int(limits["snapshot_max_bytes"]))
+    return {"path": paths.shown(path), "schema": schema, "created": is_new, "snapshot": published}
