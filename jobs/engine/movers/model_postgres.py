@@ -37,7 +37,7 @@ DEPENDENTS = """
         JOIN pg_rewrite AS rule ON tie.classid = 'pg_rewrite'::regclass AND rule.oid = tie.objid
         WHERE rule.ev_class <> above.oid
     )
-    SELECT c.oid::regclass::text, n.nspname, c.relname, coalesce(obj_description(c.oid, 'pg_class'), ''), max(depth)
+    SELECT format('%%I.%%I', n.nspname, c.relname), n.nspname, c.relname, coalesce(obj_description(c.oid, 'pg_class'), ''), max(depth)
     FROM above JOIN pg_class AS c USING (oid) JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE depth > 0 AND NOT pg_is_other_temp_schema(n.oid) AND n.oid <> pg_my_temp_schema()
     GROUP BY 1, 2, 3, 4 ORDER BY max(depth) DESC, 1
