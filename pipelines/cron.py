@@ -20,10 +20,10 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from pipelines.cron_fields import CronFault, Schedule, parse
+from pipelines.cron_fields import NEVER, CronFault, Schedule, parse
 from pipelines.cron_words import describe
 
-__all__ = ["CronFault", "describe", "next_fires", "next_run_at", "validate", "zone_of"]
+__all__ = ["NEVER", "CronFault", "describe", "next_fires", "next_run_at", "validate", "zone_of"]
 
 SECOND = timedelta(seconds=1)
 # Between two samples of a zone's offset: two changes that undo each other are never this close.

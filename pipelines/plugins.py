@@ -82,7 +82,8 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether its value is never shown: passwords, and what the definition calls sensitive or protected."""
-        return self.kind in SECRET_KINDS or self.sensitive or self.protected
+        own = self.kind in SECRET_KINDS or self.sensitive or self.protected
+        return own or any(item.is_secret for item in self.items)
 
     @property
     def title(self) -> str:

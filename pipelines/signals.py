@@ -3,4 +3,5 @@
 from django.dispatch import Signal
 
 pipeline_changed = Signal()  # pipeline=, user=, needs_check=
-pipeline_deleting = Signal()  # pipeline=, user=: hidden already; its job is to be stopped, the row goes when none is active
+# Hidden already; its job is to be stopped, and the row goes when none is active.
+pipeline_deleting = Signal()  # pipeline=, user=
