@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 from django.dispatch import receiver
 
 from jobs.models import Job
-from jobs.services import create_job, create_workspace_job, request_stop
+from jobs.services import JobNotActive, create_job, create_workspace_job, request_stop
 from jobs.status import JobType, Trigger
 from pipelines.signals import pipeline_changed, pipeline_deleting
-from workspaces.signals import workspace_created
+from workspaces.signals import workspace_created, workspace_deleting
 
 
 @receiver(workspace_created)
@@ -29,5 +31,16 @@ def check_pipeline(sender: Any, *, pipeline: Any, user: Any = None, needs_check:
 @receiver(pipeline_deleting)
 def stop_jobs_of(sender: Any, *, pipeline: Any, user: Any = None, **_: Any) -> None:
     """A pipeline that is being deleted ends its jobs; the row goes when they have."""
-    for job in Job.objects.active().filter(pipeline=pipeline):
-        request_stop(job, user=user)
+    _stop_all(Job.objects.active().filter(pipeline=pipeline), user)
+
+
+@receiver(workspace_deleting)
+def stop_jobs_in(sender: Any, *, workspace: Any, user: Any = None, **_: Any) -> None:
+    """A workspace that is being deleted ends its jobs; it goes when they have."""
+    _stop_all(Job.objects.active().filter(workspace=workspace), user)
+
+
+def _stop_all(jobs: Iterable[Job], user: Any) -> None:
+    for job in jobs:
+        with contextlib.suppress(JobNotActive):  # it ended in between
+            request_stop(job, user=user)

@@ -11,15 +11,15 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from pipelines.services import purge_pipelines
 
 from jobs import queue
 from jobs.claims import explain_blocked
+from jobs.deletions import purge_deleted
 from jobs.engine.process import kill_marked, marked_processes
 from jobs.finishing import fail_lost_jobs, mark_of
 from jobs.models import Job, SkippedSlot, Worker
 from jobs.retention import drop_old
-from jobs.services import PipelineBusy, PipelineNotReady, create_job, remove_deleted
+from jobs.services import PipelineBusy, PipelineNotReady, create_job
 from jobs.status import STALE_SECONDS, JobStatus, Trigger
 from pipelines.cron import next_run_at
 from pipelines.models import Pipeline
@@ -129,7 +129,6 @@ def retain(now: datetime) -> None:
 
 def finish_deletions(now: datetime) -> None:
     """Remove what was deleted while it ran, workers not heard of for a day, and what django-q2 keeps of failures."""
-    remove_deleted()
-    purge_pipelines()
+    purge_deleted()
     Worker.objects.filter(heartbeat_at__lt=now - timedelta(seconds=STALE_SECONDS * 20)).delete()
     queue.prune(now)

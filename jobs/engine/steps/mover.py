@@ -67,7 +67,7 @@ class MoverStep:
         try:
             event = json.loads(line)
             kind = event.pop("event")
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, TypeError):  # not one of ours: a library's own words
             self._write("mover", "info", line)
             return
         if kind == "log":
