@@ -73,6 +73,13 @@ NOTES = (
 )
 
 Row = dict[str, Any]
+JSON_FOR: dict[type, Callable[[Any], str]] = {
+    int: str,
+    str: partial(json.dumps, ensure_ascii=False),
+    Decimal: "{:.2f}".format,
+    datetime: '"{:%Y-%m-%dT%H:%M:%S}"'.format,
+    type(None): lambda _: "null",
+}
 
 
 def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -220,20 +227,9 @@ def as_jsonl_gz(rows: list[Row]) -> bytes:
 
 
 def json_lines(rows: list[Row]) -> Iterator[str]:
-    """Each row as a line."""
+    """Each row as a line: timestamps in ISO form, decimals with the two places that a float would lose."""
     for row in rows:
-        fields = (
-            f'"{key}": {value:.2f}' if isinstance(value, Decimal) else f'"{key}": {as_json(value)}'
-            for key, value in row.items()
-        )
-        yield "{" + ", ".join(fields) + "}\n"
-
-
-def as_json(value: Any) -> str:
-    """A value as JSON: timestamps in ISO form, decimals with their two places, which a float would lose."""
-    if isinstance(value, Decimal):
-        return f"{value:.2f}"
-    return json.dumps(value.isoformat() if isinstance(value, datetime) else value, ensure_ascii=False)
+        yield "{" + ", ".join([f'"{key}": {JSON_FOR[type(value)](value)}' for key, value in row.items()]) + "}\n"
 
 
 def as_parquet(rows: list[Row]) -> bytes:
