@@ -12,7 +12,8 @@ from django.utils.formats import number_format
 from eltsite.errors import Conflict, Invalid
 from pipelines.locks import lock_workspace
 from pipelines.models import WorkspaceFile, WorkspaceVariable
-from pipelines.plugins import MASK, references
+from pipelines.plugins import MASK
+from pipelines.variables import references
 from workspaces.models import User, Workspace
 
 LONGEST_PATH = 400

@@ -20,10 +20,10 @@ from pipelines.plugins import (
     SettingKind,
     must_be_given,
     paths_of,
-    resolved_value,
     with_defaults,
 )
 from pipelines.values import ValueFault, nearest
+from pipelines.variables import resolved_value
 
 SHORTEST_MASKED = 4  # characters: shorter secrets are not masked in logs, they would blot out ordinary text
 
