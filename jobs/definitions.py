@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from eltsite.errors import Invalid
-from pipelines.models import DataComponent, Pipeline, PluginType, WorkspaceVariable
-from pipelines.plugins import Plugin, parse
-from pipelines.validation import Part, load_settings, split_properties
-from workspaces.models import Workspace
+from pipelines.components import part_of, variables_of
+from pipelines.models import DataComponent, Pipeline, PluginType
+from pipelines.plugins import Plugin
+from pipelines.validation import load_settings, split_properties
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,19 @@ class Ends:
         return [end for end in (self.extractor, self.loader) if end is not None]
 
 
-def variables_of(workspace: Workspace) -> dict[str, WorkspaceVariable]:
-    """The workspace's variables by name."""
-    return {variable.name: variable for variable in WorkspaceVariable.objects.filter(workspace=workspace)}
-
-
 def ends_of(pipeline: Pipeline) -> Ends:
     """The first extractor and the first loader of a pipeline. Raises Invalid where their settings have faults."""
-    steps = list(pipeline.steps.select_related("component__plugin").order_by("position"))
-    components = [step.component for step in steps]
+    components = [step.component for step in pipeline.steps.select_related("component__plugin")]
     overrides, errors = split_properties(pipeline.properties, [component.name for component in components])
     if errors:
         raise Invalid(errors[0].message, errors=errors)
-    variables = {name: str(variable.value) for name, variable in variables_of(pipeline.workspace).items()}
+    variables = variables_of(pipeline.workspace)
 
     def first(kind: str) -> End | None:
         for component in components:
             if component.plugin.plugin_type == kind:
-                plugin = parse(component.plugin.definition)
-                part = Part(component.name, plugin, component.properties, overrides[component.name])
-                return End(component, plugin, load_settings(part, variables))
+                part = part_of(component, overrides[component.name])
+                return End(component, part.plugin, load_settings(part, variables))
         return None
 
     return Ends(first(PluginType.EXTRACTOR), first(PluginType.LOADER))

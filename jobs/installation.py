@@ -59,7 +59,7 @@ def prepare() -> None:
 
 
 def _refuse_newer_schema() -> None:
-    loader = MigrationLoader(connection, ignore_no_initial=True)
+    loader = MigrationLoader(connection)
     ours = {"workspaces", "pipelines", "jobs"}
     unknown = sorted(
         f"{app}.{name}"

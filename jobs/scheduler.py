@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -106,18 +107,23 @@ def wake_workers(now: datetime) -> None:
 
 def sweep_processes(now: datetime) -> None:
     """Kill processes of this host that belong to a job which is not running here any more."""
-    found = marked_processes()
-    if not found:
+    marks = marked_processes().keys()
+    if not marks:
         return
+    # A mark of another installation on this host is not ours to kill: only those of jobs we know.
+    ids = {mark: job_id for mark in marks if (job_id := _job_of(mark))}
+    known = set(Job.objects.filter(pk__in=ids.values()).values_list("pk", flat=True))
     running = Job.objects.filter(status=JobStatus.RUNNING, host=settings.ELTSITE_HOST)
-    orphans = found.keys() - {mark_of(job) for job in running}
-    known = {
-        str(pk) for pk in Job.objects.values_list("pk", flat=True).filter(pk__in=[m.split(":")[0] for m in orphans])
-    }
-    # A mark of another installation on this host is not ours to kill.
-    ours = [mark for mark in orphans if mark.split(":")[0] in known]
-    if ours:
-        logger.warning("killing %s leftover process(es)", kill_marked(*ours), extra={"action": "sweep"})
+    orphans = {mark for mark, job_id in ids.items() if job_id in known} - {mark_of(job) for job in running}
+    if orphans:
+        logger.warning("killed %s leftover process(es)", kill_marked(*orphans), extra={"action": "sweep"})
+
+
+def _job_of(mark: str) -> UUID | None:
+    try:
+        return UUID(mark.split(":")[0])
+    except ValueError:
+        return None
 
 
 def retain(now: datetime) -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from eltsite.errors import Invalid
 from jobs import folders
 from jobs.admission import WAREHOUSE
-from jobs.definitions import End, Ends, ends_of, variables_of
+from jobs.definitions import End, Ends, ends_of
 from jobs.engine.interface import RunSpec, Step
 from jobs.engine.steps.mover import ROOT
 from jobs.finishing import mark_of
@@ -179,7 +179,7 @@ def secrets_of(job: Job, ends: Ends | None = None) -> list[str]:
         except Invalid:
             ends = Ends(None, None)
     found = [secret for end in ends.both for secret in end.secrets]
-    found += [str(variable.value) for variable in variables_of(job.workspace).values() if variable.is_sensitive]
+    found += [str(variable.value) for variable in job.workspace.variables.filter(is_sensitive=True)]
     return [secret for secret in found if secret]
 
 
