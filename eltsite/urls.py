@@ -20,4 +20,5 @@ urlpatterns = [
     path("api/", include("pipelines.urls")),
     path("api/", include("jobs.urls")),
     re_path(r"^api/", unknown_address),
+    path("", include("eltsite.page_urls")),
 ]

@@ -13,6 +13,7 @@ from django.core.cache import cache
 from django.db.models import QuerySet, Sum
 from django.http import QueryDict
 from django_filters import filters
+from django_filters.fields import ModelChoiceField
 
 from eltsite.api.times import read_instant
 from jobs.models import Job, JobCount
@@ -93,6 +94,26 @@ class InstantFilter(filters.Filter):
     field_class = InstantField
 
 
+class PipelineField(ModelChoiceField):
+    """One of the pipelines offered, by id."""
+
+    def to_python(self, value: Any) -> Pipeline | None:
+        try:
+            return super().to_python(value)
+        except forms.ValidationError:
+            raise forms.ValidationError(
+                f"'{str(value)[:80]}' is no pipeline that you can see here. Give the id of one; "
+                "/api/workspaces/<id>/pipelines lists them.",
+                code="choice",
+            ) from None
+
+
+class PipelineFilter(filters.ModelChoiceFilter):
+    """Jobs of one pipeline."""
+
+    field_class = PipelineField
+
+
 class JobFilterForm(forms.Form):
     """The filters' form."""
 
@@ -127,7 +148,7 @@ class JobFilter(django_filters.FilterSet):
     )
     trigger = ChoicesFilter(label="Trigger", choices=[(t.value, t.value.title()) for t in Trigger])
     stop_reason = ChoicesFilter(label="Stop reason", choices=[(r.value, r.value.title()) for r in StopReason])
-    pipeline = filters.ModelChoiceFilter(label="Pipeline", queryset=pipelines_to_choose, empty_label="All pipelines")
+    pipeline = PipelineFilter(label="Pipeline", queryset=pipelines_to_choose, empty_label="All pipelines")
     created_after = InstantFilter(label="Created from", field_name="created_at", lookup_expr="gte")
     created_before = InstantFilter(label="Created before", field_name="created_at", lookup_expr="lt")
     q = filters.CharFilter(label="Headline", field_name="headline", lookup_expr="icontains", max_length=200)
@@ -151,11 +172,7 @@ class JobFilter(django_filters.FilterSet):
         self.form.fields["created_after"].zone = self.form.fields["created_before"].zone = zone
         if request is not None:
             pipelines = pipelines_to_choose(request)
-            field = self.form.fields["pipeline"]
-            field.queryset = pipelines.filter(workspace=workspace) if workspace else pipelines
-            field.error_messages["invalid_choice"] = (
-                "'%(value)s' is no pipeline that you can see. Give the id of one from /api/workspaces/{id}/pipelines."
-            )
+            self.form.fields["pipeline"].queryset = pipelines.filter(workspace=workspace) if workspace else pipelines
 
     def total(self, *, workspace: Workspace, pipeline: Pipeline | None = None) -> int:
         """How many jobs of the workspace (and pipeline) pass these filters.

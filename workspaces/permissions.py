@@ -55,7 +55,7 @@ class Access:
         if self.token and self.token.workspace_id not in (None, workspace_id):
             return False
         role = self.role_in(workspace_id)
-        return role is not None and ROLE_ORDER[role] >= ROLE_ORDER[ROLE_FOR[verb]] and self.token_allows(verb)
+        return role is not None and rank(role) >= rank(ROLE_FOR[verb]) and self.token_allows(verb)
 
     def require(self, workspace: Workspace | UUID, verb: str) -> None:
         """Raise Refused, saying what is missing, unless the caller may."""
@@ -92,6 +92,11 @@ class Access:
 def workspace_id_of(row: Model) -> UUID:
     """The workspace a row belongs to."""
     return row.pk if isinstance(row, Workspace) else row.workspace_id  # type: ignore[attr-defined]
+
+
+def rank(role: Any) -> int:
+    """A role's place among the roles; the higher includes the lower."""
+    return ROLE_ORDER[role]
 
 
 def can(user: User | AnonymousUser, workspace: Workspace | UUID, verb: str, token: ApiToken | None = None) -> bool:

@@ -113,7 +113,7 @@ def _api_message(error: APIException, context: dict[str, Any]) -> str:
     if isinstance(error, NotAuthenticated):
         return "This request carries no token. Send one as 'Authorization: Bearer <token>', or sign in."
     if isinstance(error, MethodNotAllowed):
-        allowed = ", ".join(context["view"].allowed_methods)
+        allowed = ", ".join(name for name in context["view"].allowed_methods if name not in ("HEAD", "OPTIONS"))
         return f"{context['request'].method} is not possible here. Possible: {allowed}."
     if isinstance(error, UnsupportedMediaType):
         sent = context["request"].content_type
