@@ -225,7 +225,7 @@ def typed_value(setting: Setting, given: Any) -> Any:
         return read(setting, given)
     except ValueFault as fault:
         if setting.is_secret:
-            raise ValueFault(f"{setting.title} does not have the form of {_KIND_WORDS[setting.kind]}.") from None
+            raise ValueFault(f"{setting.title} does not have the form of {KIND_WORDS[setting.kind]}.") from None
         raise fault
 
 
@@ -299,7 +299,7 @@ _READERS: Mapping[SettingKind, Callable[[Setting, Any], Any]] = {
     SettingKind.ARRAY_OBJECT: _objects,
     SettingKind.OBJECT: lambda setting, given: json_of(given, dict),
 }
-_KIND_WORDS: Mapping[SettingKind, str] = {
+KIND_WORDS: Mapping[SettingKind, str] = {
     SettingKind.STRING: "a text",
     SettingKind.INTEGER: "a whole number",
     SettingKind.BOOLEAN: "true or false",

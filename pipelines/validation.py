@@ -121,7 +121,7 @@ def check_properties(
             except ValueFault as fault:
                 message = f"{key}: {fault}"
                 errors.append(_error(key, message, value=None if setting.is_secret else text, code="value"))
-    return errors + _check_paths(plugin, typed, around, prefix)
+    return errors + _check_paths(plugin, typed, around, prefix, properties)
 
 
 def load_settings(part: Part, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -186,18 +186,20 @@ def _unknown(plugin: Plugin, key: str, name: str) -> FieldError:
     return _error(key, f"{key}: {plugin.label} ({plugin.name}) has no setting {name}. {remedy}", code="unknown")
 
 
-def _check_paths(plugin: Plugin, typed: Mapping[str, Any], around: Surroundings, prefix: str) -> list[FieldError]:
+def _check_paths(
+    plugin: Plugin, typed: Mapping[str, Any], around: Surroundings, prefix: str, written: Mapping[str, str]
+) -> list[FieldError]:
     """Paths that lead outside whatever the links on the host say; those are looked at when a run opens the path."""
-    given = with_defaults(plugin, typed)
     errors = []
-    for where, path in paths_of(plugin, given):
+    for where, path in paths_of(plugin, with_defaults(plugin, typed)):
         name = where.partition("[")[0]
         if name in typed and not _may_lie_inside(path, around.allowed_folders):
+            seen = path if path in written.get(name, "") else "the path behind its variables"
             message = (
-                f"{prefix}{where}: {path} is outside the allowed folders. Use a path inside the workspace, "
+                f"{prefix}{where}: {seen} is outside the allowed folders. Use a path inside the workspace, "
                 "or have an administrator add its folder to ELTSITE_ALLOWED_FOLDERS."
             )
-            errors.append(_error(prefix + name, message, value=path, code="path-outside"))
+            errors.append(_error(prefix + name, message, code="path-outside"))
     return errors
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import itertools
 import random
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -116,7 +117,7 @@ def expected(expression: str, zone: str, start: datetime, hours: int, step: int)
     for instant, local in line:
         first_of.setdefault(local, instant)
     found = {instant for local, instant in first_of.items() if fits(expression, local)}
-    for (_, before), (instant, after) in zip(line, line[1:], strict=False):
+    for (_, before), (instant, after) in itertools.pairwise(line):
         missing = before + timedelta(seconds=step)
         while missing < after:  # a gap
             if fits(expression, missing):
