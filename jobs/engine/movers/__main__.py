@@ -62,6 +62,8 @@ def main() -> int:
     options = parser.parse_args()
     try:
         module = importlib.import_module(VERBS[options.verb])
+        if hasattr(module, "prepare"):
+            module.prepare([need for need in options.needs.split(",") if need])
         os.chdir(options.folder)
         os.umask(0o007)
         if options.run_as:
@@ -70,7 +72,8 @@ def main() -> int:
         die_with_parent(options.parent)
         paths.enter(options.folder)
         spec: dict[str, Any] = json.load(sys.stdin)
-        module.run(options.verb, spec)
+        # The proof that the verb came to its end: exit code 0 alone could be anybody's.
+        emit("result", **(module.run(options.verb, spec) or {}))
         return 0
     except MoverError as error:
         emit("error", **error.event)

@@ -1,0 +1,122 @@
+"""The types of text: a CSV value has none, so they are guessed, and every later value is held against the guess.
+
+DuckDB casts '1.5' to the integer 2, '1.239' to the decimal 1.24, '007' to 7 and drops the zone of
+'2024-01-05T10:00:00+02:00': so each cast is guarded by a condition under which the value keeps its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.engine.movers.quoting import ident, text
+from jobs.engine.movers.types import DECIMAL, INTEGERS, SIGNED_FOR, ZONED, decimal_for
+
+MARK = "eltsite-guess:"  # begins the error of a guarded cast
+WHOLE = r"0|-?[1-9][0-9]*"
+DECIMALS = r"-?((0|[1-9][0-9]*)(\.[0-9]+)?|\.[0-9]+)"
+FLOATING = r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|-?inf|-?infinity|nan|-?Infinity|-?Inf|NaN"
+DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+INSTANT = f"{DAY}({CLOCK})?"
+ZONED_INSTANT = f"{DAY}{CLOCK} ?(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)"
+
+
+def _matches(column: str, pattern: str) -> str:
+    return f"regexp_full_match({column}, {text(pattern)})"
+
+
+def _facts(name: str) -> list[str]:
+    """The aggregates that decide one column's type, in the order `_choose` takes them."""
+    c = ident(name)
+    is_decimal = _matches(c, DECIMALS)
+    after_point = f"CASE WHEN contains({c}, '.') THEN length({c}) - instr({c}, '.') ELSE 0 END"
+    before_point = f"length(ltrim(split_part({c}, '.', 1), '-'))"
+    return [
+        f"count({c})",
+        f"count_if({_matches(c, WHOLE)} AND TRY_CAST({c} AS BIGINT) IS NOT NULL)",
+        f"count_if({is_decimal})",
+        f"coalesce(max(CASE WHEN {is_decimal} THEN {after_point} END), 0)",
+        f"coalesce(max(CASE WHEN {is_decimal} THEN {before_point} END), 0)",
+        f"count_if({_matches(c, FLOATING)} AND TRY_CAST({c} AS DOUBLE) IS NOT NULL)",
+        f"count_if(lower({c}) IN ('true', 'false'))",
+        f"count_if({_matches(c, DAY)} AND TRY_CAST({c} AS DATE) IS NOT NULL)",
+        f"count_if({_matches(c, INSTANT)} AND TRY_CAST({c} AS TIMESTAMP) IS NOT NULL)",
+        f"count_if({_matches(c, ZONED_INSTANT)} AND TRY_CAST({c} AS TIMESTAMPTZ) IS NOT NULL)",
+    ]
+
+
+def _choose(facts: Sequence[int]) -> str:
+    filled, whole, decimals, scale, digits, floating, booleans, days, instants, zoned = facts
+    if filled == 0:
+        return "NULL"
+    if whole == filled:
+        return "BIGINT"
+    if decimals == filled:
+        # Digits without a point that no decimal holds are a name, not a quantity.
+        return decimal_for(digits, scale) or ("DOUBLE" if scale else "VARCHAR")
+    if floating == filled:
+        return "DOUBLE"
+    if booleans == filled:
+        return "BOOLEAN"
+    if days == filled:
+        return "DATE"
+    if instants == filled:
+        return "TIMESTAMP"
+    return ZONED if zoned == filled else "VARCHAR"
+
+
+def guess(engine: Any, relation: str, names: Sequence[str]) -> dict[str, str]:
+    """The narrowest type of each text column of a relation that keeps the meaning of all its values."""
+    if not names:
+        return {}
+    aggregates = [_facts(name) for name in names]
+    sql = "SELECT " + ", ".join(fact for facts in aggregates for fact in facts) + f" FROM {relation}"
+    row = engine.execute(sql).fetchone()
+    width = len(aggregates[0])
+    return {name: _choose(row[i * width : (i + 1) * width]) for i, name in enumerate(names)}
+
+
+def accepts(name: str, kind: str, *, given: bool) -> str:
+    """The condition under which a text keeps its meaning as `kind`. `given`: a person chose the type, spelling may vary."""
+    c = ident(name)
+    kind = SIGNED_FOR.get(kind, kind)
+    decimal = DECIMAL.fullmatch(kind)
+    if kind in INTEGERS:
+        return _matches(f"trim({c})", "[+-]?[0-9]+") if given else f"CAST(TRY_CAST({c} AS {kind}) AS VARCHAR) = {c}"
+    if decimal and given:
+        return _matches(f"trim({c})", rf"[+-]?[0-9]*(\.[0-9]{{0,{decimal[2]}}}0*)?")
+    if decimal:
+        fits = f"(NOT contains({c}, '.') OR length({c}) - instr({c}, '.') <= {decimal[2]})"
+        return f"{fits} AND NOT contains({c}, 'e') AND NOT contains({c}, 'E')"
+    if kind == "BOOLEAN" and not given:
+        return f"lower({c}) IN ('true', 'false')"
+    if kind == "DATE":
+        return f"length(trim({c})) <= 10" if given else f"CAST(TRY_CAST({c} AS DATE) AS VARCHAR) = {c}"
+    if kind.startswith("TIMESTAMP") and kind != ZONED:
+        return f"NOT regexp_matches(substr({c}, 11), '[Z+-]')" if given else _matches(c, INSTANT)
+    return "true"
+
+
+def cast(name: str, kind: str, *, given: bool) -> str:
+    """A text column as `kind`; a value that would change its meaning is an error that begins with MARK."""
+    c = ident(name)
+    if kind == "VARCHAR":
+        return c
+    condition = accepts(name, kind, given=given)
+    if condition == "true":
+        return f"CAST({c} AS {kind})"
+    return f"CASE WHEN {c} IS NULL OR ({condition}) THEN CAST({c} AS {kind}) ELSE error({text(MARK + name)}) END"
+
+
+def misfits(types: Mapping[str, str], *, given: frozenset[str]) -> list[tuple[str, str]]:
+    """Per column of text that is to have a type: the condition that finds a value which does not fit."""
+    return [
+        (
+            name,
+            f"{ident(name)} IS NOT NULL AND NOT coalesce(({accepts(name, kind, given=name in given)})"
+            f" AND TRY_CAST({ident(name)} AS {kind}) IS NOT NULL, false)",
+        )
+        for name, kind in types.items()
+        if kind != "VARCHAR"
+    ]

@@ -1,0 +1,70 @@
+"""Stream events: how far a load is, at most once a second, and once more when it is done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from jobs.engine.movers.ports import Counts, Part, Writer
+from jobs.engine.movers.protocol import emit
+
+EVERY_SECONDS = 1.0
+
+
+class Progress:
+    """Says where a stream stands while its statements run in the main thread."""
+
+    def __init__(self, stream: str, table: str, mode: str, writer: Writer) -> None:
+        self._facts = {"stream": stream, "table": table, "mode": mode}
+        self._writer = writer
+        self._ended = threading.Event()
+        self._bytes = 0
+        self._said: tuple[Any, ...] = ()
+        self._thread = threading.Thread(target=self._tick, name="progress", daemon=True)
+        self.counts = Counts()
+
+    def __enter__(self) -> Progress:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        if error is None:
+            self._emit(done=True)
+
+    def watch(self, counts: Counts, parts: Sequence[Part]) -> None:
+        """From here on the counts are those of a load."""
+        self.counts = counts
+
+    def part_done(self, part: Part) -> None:
+        self._bytes += part.size or 0
+
+    def restart(self) -> None:
+        self.counts, self._bytes = Counts(), 0
+
+    def _tick(self) -> None:
+        while not self._ended.wait(EVERY_SECONDS):
+            now = (self.counts.read, self.counts.written, self._bytes)
+            if now != self._said:
+                self._said = now
+                self._emit(done=False)
+
+    def _emit(self, *, done: bool) -> None:
+        counts = self.counts
+        emit(
+            "stream",
+            **self._facts,
+            rows_read=counts.read,
+            rows_written=counts.written,
+            bytes=self._bytes or None,
+            inserted=counts.inserted,
+            updated=counts.updated,
+            deleted=counts.deleted,
+            done=done,
+            verified=counts.verified if done else None,
+        )

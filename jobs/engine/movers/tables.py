@@ -1,0 +1,132 @@
+"""What a table must become before rows can come: made, given columns, given wider types. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jobs.engine.movers import types
+from jobs.engine.movers.ports import Column, Target
+from jobs.engine.movers.protocol import MoverError
+
+COUNTED_BELOW = 10_000_000  # rows
+
+
+@dataclass
+class Plan:
+    """The changes. `types` holds every incoming column's final type, `names` how the table spells it."""
+
+    is_new: bool
+    types: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    added: list[Column] = field(default_factory=list)
+    widened: list[tuple[str, str, str]] = field(default_factory=list)  # name, old type, new type
+
+
+def table_name(stream: str) -> str:
+    """A stream's table: lower case, dashes and dots become underscores."""
+    return stream.lower().replace("-", "_").replace(".", "_")
+
+
+def make_plan(existing: Mapping[str, Column], columns: Sequence[Column], target: Target) -> Plan:
+    """Compare what comes with what is there (none: the table is new). Raises MoverError where a column narrows."""
+    plan = Plan(is_new=not existing)
+    by_lower = {name.lower(): column for name, column in existing.items()}
+    for column in columns:
+        old = by_lower.get(column.name.lower())
+        if old is None:
+            plan.names[column.name] = column.name
+            plan.types[column.name] = column.type
+            plan.added.append(column)
+            continue
+        plan.names[column.name] = old.name
+        plan.types[column.name] = old.type
+        if old.native and old.native == column.native:
+            continue
+        kind = fitting(old, column, target)
+        if kind != old.type:
+            plan.types[column.name] = kind
+            plan.widened.append((old.name, old.type, kind))
+    return plan
+
+
+def fitting(old: Column, new: Column, target: Target) -> str:
+    """The type a table's column needs so that the values that come keep theirs."""
+    if old.type == "VARCHAR":
+        return "VARCHAR"  # text holds every value's text
+    kind = types.widen(old.type, types.stored(new.type) if new.type != "NULL" else "NULL")
+    if kind is not None:
+        return kind
+    if target.allow_text:
+        return "VARCHAR"
+    raise MoverError(
+        f"Column {new.name} of stream {target.stream} is {new.type}, but {old.type} in table {target.table}",
+        reason=f"A {old.type} column does not hold {new.type} values, and no type but text holds both."
+        " Nothing was loaded.",
+        remedy="Correct the source, change the column's type in the store, or switch on Widen to text where the"
+        " extractor has it.",
+        code="column-narrows",
+        stream=target.stream,
+        column=new.name,
+    )
+
+
+def check_keys(columns: Sequence[Column], target: Target) -> None:
+    """Merge needs keys, and they must be columns."""
+    if target.method != "merge":
+        return
+    if not target.primary_keys:
+        raise MoverError(
+            f"Stream {target.stream} cannot be merged: it has no primary key",
+            reason="The load method is merge, which updates rows by their key.",
+            remedy="Set the stream's primary key, or choose append or replace.",
+            code="key-missing",
+            stream=target.stream,
+        )
+    names = {column.name.lower() for column in columns}
+    for key in target.primary_keys:
+        if key.lower() not in names:
+            raise MoverError(
+                f"The primary key {key} of stream {target.stream} is not one of its columns",
+                reason=f"Its columns are {', '.join(column.name for column in columns)}.",
+                remedy="Correct the stream's primary key.",
+                code="column-missing",
+                stream=target.stream,
+                column=key,
+            )
+
+
+def null_key(target: Target, key: str, rows: int, file: str | None) -> MoverError:
+    """Rows without a key cannot be merged."""
+    where = f" in {file}" if file else ""
+    return MoverError(
+        f"{rows} row{'s' if rows != 1 else ''} of stream {target.stream} have no value in the primary key {key}{where}",
+        reason="Merge finds rows by their key, and NULL equals nothing. Nothing of this stream was committed.",
+        remedy="Correct the source, choose another key, or load with append or replace.",
+        code="null-key",
+        stream=target.stream,
+        column=key,
+        file=file,
+    )
+
+
+def counts_differ(target: Target, what: str, expected: int, found: int) -> MoverError:
+    """The numbers do not add up: nothing is committed."""
+    return MoverError(
+        f"Stream {target.stream}: {what}: expected {expected}, found {found}",
+        reason=f"Rows read and rows in table {target.table} do not agree, so nothing of this stream was committed.",
+        remedy="Look whether something else writes to the table at the same time, then run again.",
+        code="counts-differ",
+        stream=target.stream,
+    )
+
+
+def check_counts(target: Target, *, read: int, written: int) -> None:
+    """What was read must be what was written."""
+    if read != written:
+        raise counts_differ(target, "rows written are not the rows read", read, written)
+
+
+def is_counted(target: Target, rows: int) -> bool:
+    """Whether the whole table is counted after the load."""
+    return target.verify == "always" or (target.verify != "never" and rows < COUNTED_BELOW)
