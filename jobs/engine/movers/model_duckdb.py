@@ -19,14 +19,13 @@ from jobs.engine.movers.model_store import (
     Columns,
     column_changes,
     failed,
-    literal,
-    quoted,
     statement_seconds,
     taken,
     target_schema,
     too_long,
 )
 from jobs.engine.movers.protocol import MoverError, log
+from jobs.engine.movers.quoting import ident, text, texts
 
 SELECT_VIEW = "temp._eltsite_model"
 LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
@@ -45,8 +44,8 @@ class DuckDBModels:
         scratch = paths.resolve(os.path.join(spec["run_folder"], "spill"), allowed=())
         memory_limit = settings.get("memory_limit") or ""
         self._connection = stores.connect(self.path, limits=limits, memory_limit=memory_limit, temp_folder=scratch)
-        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self._schema)}")
-        self._connection.execute(f"USE {quoted(self._schema)}")
+        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(self._schema)}")
+        self._connection.execute(f"USE {ident(self._schema)}")
         os.makedirs(files, exist_ok=True)
         os.chdir(files)
         enclose(self._connection, [files, os.getcwd()])
@@ -56,14 +55,14 @@ class DuckDBModels:
         with self._explained(model), self._transaction():
             self._check_select(model)
             before = self._clear(model)
-            relation = quoted(self._schema, model.name)
+            relation = ident(self._schema, model.name)
             if model.kind == "table":
                 # Not emptied and refilled: a DuckDB view finds its table by name, so it survives, there are no
                 # grants to lose, and the old rows' space is free at once.
                 self._connection.execute(f"CREATE OR REPLACE TABLE {relation} AS SELECT * FROM {SELECT_VIEW}")
             else:
                 self._connection.execute(f"CREATE OR REPLACE VIEW {relation} AS\n{model.select}\n")
-            self._connection.execute(f"COMMENT ON {model.kind} {relation} IS {literal(MARK + model.path)}")
+            self._connection.execute(f"COMMENT ON {model.kind} {relation} IS {text(MARK + model.path)}")
             changes = column_changes(before, self._columns(model.name)) if before else ""
             rows = self._connection.execute(f"SELECT count(*) FROM {relation}").fetchone()
         if changes:
@@ -92,9 +91,9 @@ class DuckDBModels:
         """Drop what had the name as the other kind; returns the columns it had. Refuses what no model made."""
         found = self._connection.execute(
             "SELECT 'table', comment FROM duckdb_tables() WHERE database_name = current_database()"
-            " AND schema_name = $1 AND lower(table_name) = $2 UNION ALL"
+            " AND lower(schema_name) = lower($1) AND lower(table_name) = $2 UNION ALL"
             " SELECT 'view', comment FROM duckdb_views() WHERE database_name = current_database()"
-            " AND schema_name = $1 AND lower(view_name) = $2",
+            " AND lower(schema_name) = lower($1) AND lower(view_name) = $2",
             [self._schema, model.name],
         ).fetchone()
         if found is None:
@@ -104,14 +103,14 @@ class DuckDBModels:
             raise taken(model, kind)
         columns = self._columns(model.name)
         if kind != model.kind:
-            self._connection.execute(f"DROP {kind} {quoted(self._schema, model.name)}")
+            self._connection.execute(f"DROP {kind} {ident(self._schema, model.name)}")
             log(f"{model.name} was a {kind} and becomes a {model.kind}", source="models")
         return columns
 
     def _columns(self, name: str) -> Columns:
         rows = self._connection.execute(
             "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database()"
-            " AND schema_name = $1 AND lower(table_name) = $2 ORDER BY column_index",
+            " AND lower(schema_name) = lower($1) AND lower(table_name) = $2 ORDER BY column_index",
             [self._schema, name],
         ).fetchall()
         return dict(rows)
@@ -159,8 +158,7 @@ class DuckDBModels:
 
 def enclose(connection: duckdb.DuckDBPyConnection, folders: list[str]) -> None:
     """Shut SQL written by a person into its file and `folders`, for good. A read-only connection would not do it."""
-    names = ", ".join(literal(folder) for folder in folders)
-    connection.execute(f"SET allowed_directories = [{names}]")
+    connection.execute(f"SET allowed_directories = [{texts(folders)}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

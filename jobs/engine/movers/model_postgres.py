@@ -16,14 +16,13 @@ from jobs.engine.movers.model_store import (
     Columns,
     column_changes,
     failed,
-    literal,
-    quoted,
     statement_seconds,
     taken,
     target_schema,
     too_long,
 )
 from jobs.engine.movers.protocol import MoverError, log
+from jobs.engine.movers.quoting import ident, text
 
 SELECT_VIEW = "pg_temp._eltsite_model"
 STAGE = "pg_temp._eltsite_stage"
@@ -80,8 +79,8 @@ class PostgresModels:
                         self._place_table(model, columns, remaining)
                     else:
                         self._place_view(model, remaining)
-                    relation = quoted(self._schema, model.name)
-                    self._execute(f"COMMENT ON {model.kind} {relation} IS {literal(MARK + model.path)}")
+                    relation = ident(self._schema, model.name)
+                    self._execute(f"COMMENT ON {model.kind} {relation} IS {text(MARK + model.path)}")
                 return rows
             finally:
                 self._drop_scratch()
@@ -102,7 +101,7 @@ class PostgresModels:
                 self._execute("SET TRANSACTION READ ONLY")
             self._execute(f"SET LOCAL statement_timeout = {int(self._seconds * 1000)}")
             self._execute(f"SET LOCAL lock_timeout = {int(self._lock_seconds * 1000)}")
-            self._execute(f"SET LOCAL search_path = {quoted(self._schema)}, public")
+            self._execute(f"SET LOCAL search_path = {ident(self._schema)}, public")
             yield
 
     def _check_select(self, model: Model) -> Columns:
@@ -123,7 +122,7 @@ class PostgresModels:
 
     def _place_table(self, model: Model, columns: Columns, remaining: Set[str]) -> None:
         """Empty and refill the table, or make it. Views on it, grants and indexes survive."""
-        relation = quoted(self._schema, model.name)
+        relation = ident(self._schema, model.name)
         kind = self._kind_of(model)
         if kind == "table":
             self._execute(f"TRUNCATE {relation}")
@@ -133,12 +132,12 @@ class PostgresModels:
             self._execute(f"CREATE TABLE {relation} AS SELECT * FROM {STAGE} WITH NO DATA")
             for grant in grants:
                 self._execute(grant)
-        names = ", ".join(quoted(name) for name in columns)
+        names = ", ".join(ident(name) for name in columns)
         self._execute(f"INSERT INTO {relation} ({names}) SELECT {names} FROM {STAGE}")
 
     def _place_view(self, model: Model, remaining: Set[str]) -> None:
         """Replace the view, or drop and make it anew where PostgreSQL cannot: a column went or changed its type."""
-        create = f"CREATE OR REPLACE VIEW {quoted(self._schema, model.name)} AS\n{model.select}\n"
+        create = f"CREATE OR REPLACE VIEW {ident(self._schema, model.name)} AS\n{model.select}\n"
         kind = self._kind_of(model)
         if kind in (None, "view"):
             try:
@@ -177,16 +176,16 @@ class PostgresModels:
 
     def _change_columns(self, model: Model, after: Columns, remaining: Set[str]) -> None:
         """Give the emptied table the columns of the new rows, and say which."""
-        relation = quoted(self._schema, model.name)
+        relation = ident(self._schema, model.name)
         before = self._columns(relation)
         changes = column_changes(before, after)
         if not changes:
             return
         log(f"Columns of {model.name} changed: {changes}", source="models", level="warning")
-        steps = [f"ADD COLUMN {quoted(name)} {kind}" for name, kind in after.items() if name not in before]
-        steps += [f"DROP COLUMN {quoted(name)}" for name in before if name not in after]
+        steps = [f"ADD COLUMN {ident(name)} {kind}" for name, kind in after.items() if name not in before]
+        steps += [f"DROP COLUMN {ident(name)}" for name in before if name not in after]
         steps += [
-            f"ALTER COLUMN {quoted(name)} TYPE {kind} USING NULL"
+            f"ALTER COLUMN {ident(name)} TYPE {kind} USING NULL"
             for name, kind in after.items()
             if before.get(name, kind) != kind
         ]
@@ -200,7 +199,7 @@ class PostgresModels:
 
     def _drop(self, model: Model, kind: str, remaining: Set[str]) -> list[str]:
         """Drop the model's own table or view; returns the statements that give its grants back."""
-        relation = quoted(self._schema, model.name)
+        relation = ident(self._schema, model.name)
         if kind != model.kind:
             log(f"{model.name} was a {kind} and becomes a {model.kind}", source="models")
         grants = [row[0] for row in self._execute(GRANTS, {"relation": relation}).fetchall()]
@@ -210,7 +209,7 @@ class PostgresModels:
 
     def _drop_dependents(self, model: Model, remaining: Set[str]) -> None:
         """Drop the views of models that are built after this one; refuse where anybody else's view is in the way."""
-        relation = quoted(self._schema, model.name)
+        relation = ident(self._schema, model.name)
         views = self._execute(DEPENDENTS, {"relation": relation}).fetchall()
         foreign = [
             shown
@@ -271,7 +270,7 @@ def ensure_schema(connection: psycopg.Connection[Any], schema: str) -> None:
     """Make the schema where it is missing; CREATE SCHEMA IF NOT EXISTS would need the right to even where it is not."""
     try:
         if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]).fetchone():
-            connection.execute(f"CREATE SCHEMA {quoted(schema)}".encode())
+            connection.execute(f"CREATE SCHEMA {ident(schema)}".encode())
     except psycopg.Error as error:
         raise postgres.explain(error, doing=f"make the schema {schema}") from error
 

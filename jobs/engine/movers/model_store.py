@@ -43,16 +43,6 @@ def statement_seconds(limits: Mapping[str, Any]) -> float:
     return float(limits.get("statement_timeout_seconds") or STATEMENT_SECONDS)
 
 
-def quoted(*names: str) -> str:
-    """An SQL name, quoted, its parts joined by dots."""
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
-def literal(text: str) -> str:
-    """An SQL text literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def failed(model: Model, message: str, *, line: int | None = None, remedy: str = "", code: str = "") -> ModelFailed:
     """A model's failure with the database's message, and the line of the model's file where it is known."""
     message = message.strip() or "no message"

@@ -15,6 +15,7 @@ def test_init_makes_the_warehouse_its_schema_and_a_snapshot_in_the_old_storage_f
     with duckdb.connect(str(place.folder / "warehouse.duckdb.snapshot"), read_only=True) as connection:
         schemas = connection.execute("SELECT schema_name FROM duckdb_schemas() WHERE NOT internal").fetchall()
         assert ("shop",) in schemas
+        assert connection.execute("SELECT count(*) FROM shop._eltsite_loads").fetchall() == [(0,)]
         tags = connection.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()
         assert tags[0][0]["storage_version"].startswith("v1.0.0")
 
