@@ -8,8 +8,18 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from tests.factories import make_pipeline, make_user, make_workspace
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix(request):
+    """Processes of a parallel run: on the shared server each gets a database of its own; SQLite lies in its own home."""
+    process = getattr(request.config, "workerinput", {}).get("workerid")
+    if process and settings.TEST_DATABASE == "postgres":
+        connection.settings_dict["TEST"]["NAME"] = f"test_eltsite_{process}"
 
 
 @pytest.fixture

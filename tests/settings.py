@@ -26,8 +26,9 @@ if TEST_DATABASE == "postgres":
 
     DATABASES["default"] = dj_database_url.parse(os.environ["TEST_POSTGRES_URL"])
 else:
-    # A file, not memory: threads and processes of the tests share it as they would in an installation.
-    DATABASES["default"]["TEST"] = {"NAME": str(ELTSITE_HOME / "test.sqlite3")}
+    # A file, not memory, and where an installation with this home has it: threads of the tests share it, and so
+    # does a real worker that a test starts.
+    DATABASES["default"]["TEST"] = {"NAME": str(ELTSITE_HOME / "eltsite.sqlite3")}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ALLOWED_HOSTS = ["*"]
