@@ -14,6 +14,7 @@ from pipelines.models import Pipeline
 from workspaces.models import Workspace
 
 JOB_TYPE_LENGTH = 32
+VISIBLE = Q(deleted_at__isnull=True)
 
 
 class Job(models.Model):
@@ -113,9 +114,12 @@ class Job(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["workspace", "-created_at", "-id"], name="job_by_workspace"),
-            models.Index(fields=["pipeline", "-created_at", "-id"], name="job_by_pipeline"),
-            models.Index(fields=["workspace", "status", "-created_at", "-id"], name="job_by_status"),
+            # Only of jobs nobody deleted: an index then answers alone which jobs lie on a page, however deep.
+            models.Index(fields=["workspace", "-created_at", "-id"], condition=VISIBLE, name="visible_by_workspace"),
+            models.Index(fields=["pipeline", "-created_at", "-id"], condition=VISIBLE, name="visible_by_pipeline"),
+            models.Index(
+                fields=["workspace", "status", "-created_at", "-id"], condition=VISIBLE, name="visible_by_status"
+            ),
             models.Index(fields=["status", "created_at"], condition=Q(status__in=sorted(ACTIVE)), name="job_active"),
             models.Index(fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="job_deleted"),
         ]
