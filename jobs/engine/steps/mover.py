@@ -30,15 +30,20 @@ def command(step: Step, spec: RunSpec) -> list[str]:
         "--parent",
         str(os.getpid()),
     ]
-    argv += ["--needs", ",".join(plugins_of(step.spec))] if plugins_of(step.spec) else []
+    if needs := needs_of(step.spec):
+        argv += ["--needs", ",".join(needs)]
     if spec.run_as:
         argv += ["--run-as", f"{spec.run_as[0]}:{spec.run_as[1]}"]
     return argv
 
 
-def plugins_of(spec: Mapping[str, Any]) -> list[str]:
-    """The shipped plugins a specification names, extractor first."""
-    return [spec[end]["plugin"] for end in ("extractor", "loader") if spec.get(end)]
+def needs_of(spec: Mapping[str, Any]) -> list[str]:
+    """The shipped plugins a specification names, extractor first, each with its dialect where it has one."""
+    ends = [spec[end] for end in ("extractor", "loader") if spec.get(end)]
+    dialects = [(end.get("settings") or {}).get("dialect") for end in ends]
+    return [
+        f"{end['plugin']}:{dialect}" if dialect else end["plugin"] for end, dialect in zip(ends, dialects, strict=True)
+    ]
 
 
 class MoverStep:
