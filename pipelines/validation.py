@@ -48,7 +48,8 @@ class Part:
     @property
     def merged(self) -> dict[str, str]:
         """The pipeline's properties over the component's. Empty ones count as not given."""
-        return {name: text for name, text in {**self.properties, **self.overrides}.items() if text != ""}
+        given = {name: text for name, text in self.overrides.items() if text != ""}
+        return {name: text for name, text in self.properties.items() if text != ""} | given
 
 
 # ---------- names ----------
