@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from eltsite.errors import Conflict, DomainError, Invalid, NotFound, Refused
 
@@ -74,5 +75,17 @@ class DomainErrorMiddleware:
         if not isinstance(exception, DomainError) or request.path.startswith(API_PREFIX):
             return None
         status = next((code for kind, code in STATUS_OF if isinstance(exception, kind)), 400)
-        context = {"fault": exception, "status": status, "job": getattr(exception, "job", None)}
+        context = {
+            "fault": exception,
+            "status": status,
+            "job": getattr(exception, "job", None),
+            "back": _came_from(request),
+        }
         return render(request, "refusal.html", context, status=status)
+
+
+def _came_from(request: HttpRequest) -> str:
+    """The page of ours that led here; empty where none did."""
+    referer = request.headers.get("Referer", "")
+    is_ours = url_has_allowed_host_and_scheme(referer, {request.get_host()}, require_https=request.is_secure())
+    return referer if is_ours and request.method == "POST" else ""
