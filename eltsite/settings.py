@@ -132,7 +132,6 @@ TEMPLATES = [
 ]
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
-STATIC_ROOT = ELTSITE_HOME / "static"
 WHITENOISE_USE_FINDERS = True
 
 # ---------- people ----------
