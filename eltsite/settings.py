@@ -4,6 +4,7 @@ import os
 import socket
 import warnings
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from environs import Env
@@ -25,7 +26,7 @@ def text_or_file(name: str, default: str = "") -> str:
 # ---------- where things lie ----------
 ELTSITE_HOME = Path(env.str("HOME", str(BASE_DIR / "var"))).absolute()
 ELTSITE_HOST = env.str("HOST", socket.gethostname())  # the name that ties local files to this machine
-ELTSITE_ALLOWED_FOLDERS = env.list(
+ELTSITE_ALLOWED_FOLDERS: list[str] = env.list(
     "ALLOWED_FOLDERS", []
 )  # folders beside a workspace's own that runs may read and write
 ELTSITE_BASE_URL = env.str("BASE_URL", "")  # as users see it; empty: taken from the request
@@ -33,6 +34,7 @@ ELTSITE_BASE_URL = env.str("BASE_URL", "")  # as users see it; empty: taken from
 # ---------- database ----------
 DATABASE_URL = text_or_file("DATABASE_URL")
 USES_SQLITE = not DATABASE_URL
+DATABASES: dict[str, Any]
 if USES_SQLITE:
     DATABASES = {
         "default": {
@@ -69,7 +71,7 @@ else:
 # ---------- web ----------
 DEBUG = env.bool("DEBUG", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", ELTSITE_HOST])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 if env.bool("TRUST_PROXY", False):  # a proxy in front ends TLS and sets the header itself
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 HTTPS_ONLY = env.bool("HTTPS_ONLY", False)

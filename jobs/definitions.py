@@ -48,7 +48,7 @@ def ends_of(pipeline: Pipeline) -> Ends:
         raise Invalid(errors[0].message, errors=errors)
     variables = variables_of(pipeline.workspace)
 
-    def first(kind: str) -> End | None:
+    def first(kind: Any) -> End | None:
         for component in components:
             if component.plugin.plugin_type == kind:
                 part = part_of(component, overrides[component.name])

@@ -181,7 +181,7 @@ def run(pipeline: Pipeline, user: User) -> Job:
     return job
 
 
-def _wait(row: Workspace | Pipeline, while_in: str) -> str:
+def _wait(row: Workspace | Pipeline, while_in: Any) -> str:
     until = timezone.now() + timedelta(seconds=WAIT_SECONDS)
     while row.status == while_in and timezone.now() < until:
         time.sleep(0.05)

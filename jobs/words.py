@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from eltsite.words import counted
 from jobs.status import JobType
 
 if TYPE_CHECKING:
     from jobs.models import Job
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """ "1 row", "1,284,119 rows"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def headline_of(job: Job, facts: Mapping[str, Any]) -> str:

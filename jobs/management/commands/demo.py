@@ -13,7 +13,7 @@ from jobs.supervisor import Supervisor
 
 class Command(BaseCommand):
     help = "Set up a small shop, run its pipeline through a real worker, and serve the site (or, with --no-serve, end)."
-    requires_system_checks = []
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-serve", action="store_true", help="end after the run; the last line is JSON")

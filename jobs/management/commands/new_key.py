@@ -7,7 +7,7 @@ from eltsite import crypto
 
 class Command(BaseCommand):
     help = "Print a new encryption key for ELTSITE_KEY."
-    requires_system_checks = []
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stdout.write(crypto.generate_key())

@@ -10,7 +10,7 @@ from jobs.supervisor import Supervisor
 
 class Command(BaseCommand):
     help = "Start eltsite: web, worker and scheduler as one command; Ctrl-C stops all of them."
-    requires_system_checks = []
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8000)

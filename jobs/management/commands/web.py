@@ -1,9 +1,8 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.core.wsgi import get_wsgi_application
 from gunicorn.app.base import BaseApplication
-
-from eltsite.wsgi import application
 
 
 class Server(BaseApplication):
@@ -18,7 +17,7 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return application
+        return get_wsgi_application()
 
 
 class Command(BaseCommand):
