@@ -65,6 +65,10 @@ class DuckDBWriter:
         )
         return {name: Column(name, kind) for name, kind in rows}
 
+    def is_view(self, table: str) -> bool:
+        sql = "SELECT 1 FROM duckdb_views() WHERE lower(schema_name) = lower(?) AND lower(view_name) = lower(?)"
+        return bool(self.run(sql, [self.schema, table]))
+
     def has_table(self, table: str) -> bool:
         return bool(self.columns(table))
 
@@ -124,7 +128,9 @@ class DuckDBLoad:
         run, target = self._writer.run, self._target
         tables.check_keys(columns, target)
         run(f"CREATE SCHEMA IF NOT EXISTS {ident(self._writer.schema)}")
-        self._plan = tables.make_plan(self._writer.columns(target.table), columns, target)
+        if self._writer.is_view(target.table):
+            raise tables.is_view(target)
+        self._plan = tables.make_plan(self._writer.columns(target.table), columns, target, is_empty=self._is_empty)
         self._plan.types = {name: types.stored(kind) for name, kind in self._plan.types.items()}
         self._shape()
         self._before = run(f"SELECT count(*) FROM {self._table}")[0][0]
@@ -140,6 +146,9 @@ class DuckDBLoad:
             self._into = f"temp.{ident(STAGE)}"
             shape = ", ".join(f"{ident(name)} {kind}" for name, kind in self._plan.types.items())
             run(f"CREATE OR REPLACE TEMP TABLE {ident(STAGE)} ({shape})")
+
+    def _is_empty(self, column: str) -> bool:
+        return bool(self._writer.run(f"SELECT count({ident(column)}) FROM {self._table}")[0][0] == 0)
 
     def _shape(self) -> None:
         run, plan, target = self._writer.run, self._plan, self._target
@@ -181,35 +190,37 @@ class DuckDBLoad:
         return counts
 
     def _merge(self) -> None:
-        run, counts, keys = self._writer.run, self.counts, self._target.primary_keys
+        """Rows with a known key give way to the new ones: far less memory than MERGE, which keeps old values in it."""
+        run, counts, keys, stage = self._writer.run, self.counts, self._target.primary_keys, self._into
         self._refuse_null_keys()
-        distinct = run(f"SELECT count(*) FROM (SELECT DISTINCT {idents(keys)} FROM {self._into})")[0][0]
-        rows = self._into
+        distinct = run(f"SELECT count(*) FROM (SELECT DISTINCT {idents(keys)} FROM {stage})")[0][0]
         if distinct != counts.written:
-            rows = (
-                f"(SELECT * FROM {self._into} QUALIFY row_number() OVER"
-                f" (PARTITION BY {idents(keys)} ORDER BY rowid DESC) = 1)"
-            )
-        names = list(self._plan.types)
-        if not self._before:
-            counts.inserted = run(f"INSERT INTO {self._table} BY NAME SELECT * FROM {rows} AS new")[0][0]
-        else:
-            match = " AND ".join(f"old.{ident(key)} = new.{ident(key)}" for key in keys)
-            counts.updated = run(
-                f"SELECT count(*) FROM (SELECT DISTINCT {idents(keys)} FROM {self._into}) AS new"
-                f" WHERE EXISTS (FROM {self._table} AS old WHERE {match})"
-            )[0][0]
-            lower_keys = {key.lower() for key in keys}
-            changed = [name for name in names if name.lower() not in lower_keys]
-            update = (
-                f"UPDATE SET {', '.join(f'{ident(n)} = new.{ident(n)}' for n in changed)}" if changed else "DO NOTHING"
-            )
-            done = run(
-                f"MERGE INTO {self._table} AS old USING {rows} AS new ON {match} WHEN MATCHED THEN {update}"
-                f" WHEN NOT MATCHED THEN INSERT ({idents(names)}) VALUES ({idents(names, prefix='new.')})"
-            )[0][0]
-            counts.inserted = done - (counts.updated if changed else 0)
-        tables.check_counts(self._target, read=distinct, written=counts.inserted + counts.updated)
+            run(f"DELETE FROM {stage} WHERE rowid NOT IN (SELECT max(rowid) FROM {stage} GROUP BY {idents(keys)})")
+        match = " AND ".join(f"old.{ident(key)} = new.{ident(key)}" for key in keys)
+        counts.updated = run(
+            f"SELECT count(*) FROM {stage} AS new WHERE EXISTS (SELECT 1 FROM {self._table} AS old WHERE {match})"
+        )[0][0]
+        gone = 0
+        if counts.updated:
+            self._keep_other_columns(match)
+            gone = run(f"DELETE FROM {self._table} AS old WHERE EXISTS (SELECT 1 FROM {stage} AS new WHERE {match})")[
+                0
+            ][0]
+        written = run(f"INSERT INTO {self._table} BY NAME SELECT * FROM {stage}")[0][0]
+        tables.check_counts(self._target, read=distinct, written=written)
+        counts.inserted = written - counts.updated
+        self._before -= gone - counts.updated  # more went than were updated where the table held a key twice
+
+    def _keep_other_columns(self, match: str) -> None:
+        """Columns that the source does not have keep their values in rows that are updated."""
+        stage = self._into
+        have = {name.lower() for name in self._plan.types}
+        for column in self._writer.columns(self._target.table).values():
+            if column.name.lower() in have:
+                continue
+            name = ident(column.name)
+            self._writer.run(f"ALTER TABLE {stage} ADD COLUMN {name} {column.type}")
+            self._writer.run(f"UPDATE {stage} AS new SET {name} = old.{name} FROM {self._table} AS old WHERE {match}")
 
     def _refuse_null_keys(self) -> None:
         for key in self._target.primary_keys:

@@ -41,6 +41,7 @@ class Scan:
     """A scan whose rows nobody but DuckDB counts."""
 
     select: str
+    names: Sequence[str]
 
     def rows_read(self) -> int | None:
         return None
@@ -101,7 +102,8 @@ class FilePart:
 
     @contextmanager
     def scan(self, engine: Any, types: Mapping[str, str]) -> Iterator[Scan]:
-        yield Scan(self.select(types))
+        names = [self.spelled.get(column.name, column.name) for column in self.columns]
+        yield Scan(self.select(types), [*names, FILE_COLUMN])
 
     def explain(self, error: Exception) -> Exception:
         named = failures.bad_line(error, stream=self.stream, file=self.file)
@@ -126,10 +128,7 @@ class TextPart(FilePart):
     def guess(self, engine: Any) -> dict[str, str]:
         """Guess the types of text columns, from the first rows or, when careful, from all."""
         names = [name for name in self.texts if name not in self.given]
-        relation = self.relation()
-        if not self.careful:
-            relation = f"(SELECT * FROM {relation} LIMIT {SAMPLE_ROWS})"
-        return guesses.guess(engine, relation, names)
+        return guesses.guess(engine, self.relation(), names, sample_rows=SAMPLE_ROWS, careful=self.careful)
 
     def select(self, types_by_name: Mapping[str, str]) -> str:
         columns = []

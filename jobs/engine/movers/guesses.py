@@ -12,6 +12,8 @@ from typing import Any
 from jobs.engine.movers.quoting import ident, text
 from jobs.engine.movers.types import DECIMAL, INTEGERS, SIGNED_FOR, ZONED, decimal_for
 
+DOUBLE_LENGTH = 25  # a longer number has digits that a double does not keep
+LONG_SCALE = 9  # with more digits after the point it may be a double that was printed
 MARK = "eltsite-guess:"  # begins the error of a guarded cast
 WHOLE = r"0|-?[1-9][0-9]*"
 DECIMALS = r"-?((0|[1-9][0-9]*)(\.[0-9]+)?|\.[0-9]+)"
@@ -26,35 +28,54 @@ def _matches(column: str, pattern: str) -> str:
     return f"regexp_full_match({column}, {text(pattern)})"
 
 
-def _facts(name: str) -> list[str]:
-    """The aggregates that decide one column's type, in the order `_choose` takes them."""
+KINDS = ("number", "boolean", "time")
+KIND_OF = {
+    "BIGINT": "number",
+    "DOUBLE": "number",
+    "BOOLEAN": "boolean",
+    "DATE": "time",
+    "TIMESTAMP": "time",
+    ZONED: "time",
+}
+
+
+def _facts(name: str, kinds: Sequence[str]) -> list[str]:
+    """The aggregates that decide one column's type, in the order `_choose` takes them; 0 for what cannot be."""
     c = ident(name)
     is_decimal = _matches(c, DECIMALS)
     after_point = f"CASE WHEN contains({c}, '.') THEN length({c}) - instr({c}, '.') ELSE 0 END"
     before_point = f"length(ltrim(split_part({c}, '.', 1), '-'))"
-    return [
-        f"count({c})",
+    is_double = f"TRY_CAST({c} AS DOUBLE) IS NOT NULL AND length({c}) <= {DOUBLE_LENGTH}"
+    number = [
         f"count_if({_matches(c, WHOLE)} AND TRY_CAST({c} AS BIGINT) IS NOT NULL)",
         f"count_if({is_decimal})",
         f"coalesce(max(CASE WHEN {is_decimal} THEN {after_point} END), 0)",
         f"coalesce(max(CASE WHEN {is_decimal} THEN {before_point} END), 0)",
-        f"count_if({_matches(c, FLOATING)} AND TRY_CAST({c} AS DOUBLE) IS NOT NULL)",
-        f"count_if(lower({c}) IN ('true', 'false'))",
+        f"count_if({_matches(c, FLOATING)} AND {is_double})",
+        f"count_if(CAST(TRY_CAST({c} AS DOUBLE) AS VARCHAR) = {c})",
+    ]
+    boolean = [f"count_if(lower({c}) IN ('true', 'false'))"]
+    time = [
         f"count_if({_matches(c, DAY)} AND TRY_CAST({c} AS DATE) IS NOT NULL)",
         f"count_if({_matches(c, INSTANT)} AND TRY_CAST({c} AS TIMESTAMP) IS NOT NULL)",
         f"count_if({_matches(c, ZONED_INSTANT)} AND TRY_CAST({c} AS TIMESTAMPTZ) IS NOT NULL)",
     ]
+    groups = {"number": number, "boolean": boolean, "time": time}
+    wanted = [fact if kind in kinds else "0" for kind in KINDS for fact in groups[kind]]
+    return [f"count({c})", *wanted]
 
 
 def _choose(facts: Sequence[int]) -> str:
-    filled, whole, decimals, scale, digits, floating, booleans, days, instants, zoned = facts
+    filled, whole, decimals, scale, digits, floating, printed, booleans, days, instants, zoned = facts
     if filled == 0:
         return "NULL"
     if whole == filled:
         return "BIGINT"
+    if decimals == filled and scale > LONG_SCALE and printed == filled:
+        return "DOUBLE"  # printed by a program that held doubles: nothing is lost
     if decimals == filled:
         # Digits without a point that no decimal holds are a name, not a quantity.
-        return decimal_for(digits, scale) or ("DOUBLE" if scale else "VARCHAR")
+        return decimal_for(digits, scale) or ("DOUBLE" if scale and floating == filled else "VARCHAR")
     if floating == filled:
         return "DOUBLE"
     if booleans == filled:
@@ -66,15 +87,27 @@ def _choose(facts: Sequence[int]) -> str:
     return ZONED if zoned == filled else "VARCHAR"
 
 
-def guess(engine: Any, relation: str, names: Sequence[str]) -> dict[str, str]:
-    """The narrowest type of each text column of a relation that keeps the meaning of all its values."""
-    if not names:
+def guess(engine: Any, relation: str, names: Sequence[str], *, sample_rows: int, careful: bool) -> dict[str, str]:
+    """The narrowest type of each text column of a relation that keeps the meaning of its values.
+
+    The first rows decide; when `careful`, all rows do, for those columns that the first did not show to be text.
+    """
+    guessed = _guess(engine, f"(SELECT * FROM {relation} LIMIT {sample_rows})", dict.fromkeys(names, KINDS))
+    if not careful:
+        return guessed
+    open_ones = {name: kind for name, kind in guessed.items() if kind != "VARCHAR"}
+    kinds = {name: KINDS if kind == "NULL" else (KIND_OF.get(kind, "number"),) for name, kind in open_ones.items()}
+    return {**guessed, **_guess(engine, relation, kinds)}
+
+
+def _guess(engine: Any, relation: str, kinds: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    if not kinds:
         return {}
-    aggregates = [_facts(name) for name in names]
+    aggregates = [_facts(name, wanted) for name, wanted in kinds.items()]
     sql = "SELECT " + ", ".join(fact for facts in aggregates for fact in facts) + f" FROM {relation}"
     row = engine.execute(sql).fetchone()
     width = len(aggregates[0])
-    return {name: _choose(row[i * width : (i + 1) * width]) for i, name in enumerate(names)}
+    return {name: _choose(row[i * width : (i + 1) * width]) for i, name in enumerate(kinds)}
 
 
 def accepts(name: str, kind: str, *, given: bool) -> str:
@@ -95,6 +128,8 @@ def accepts(name: str, kind: str, *, given: bool) -> str:
         return f"length(trim({c})) <= 10" if given else f"CAST(TRY_CAST({c} AS DATE) AS VARCHAR) = {c}"
     if kind.startswith("TIMESTAMP") and kind != ZONED:
         return f"NOT regexp_matches(substr({c}, 11), '[Z+-]')" if given else _matches(c, INSTANT)
+    if kind == "DOUBLE" and not given:
+        return f"length({c}) <= {DOUBLE_LENGTH}"
     return "true"
 
 

@@ -10,10 +10,23 @@ import fcntl
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 CAPACITY = 1 << 20  # bytes
+BLOCK = 1 << 18  # bytes
 F_SETPIPE_SZ = 1031
+
+
+def gathered(chunks: Iterable[bytes | memoryview | bytearray]) -> Iterator[bytearray]:
+    """Small chunks as large ones: a COPY gives a chunk for each row."""
+    block = bytearray()
+    for chunk in chunks:
+        block += chunk
+        if len(block) >= BLOCK:
+            yield block
+            block = bytearray()
+    if block:
+        yield block
 
 
 class Pipe:
@@ -42,11 +55,16 @@ class Pipe:
             self._open.discard(end)
         os.close(end)
 
-    def write(self, chunk: bytes | memoryview) -> None:
+    def write(self, chunk: bytes | memoryview | bytearray) -> None:
         """Write all of a chunk. Raises BrokenPipeError when the consumer is gone."""
         view = memoryview(chunk)
         while view:
             view = view[os.write(self.writing, view) :]
+
+    def write_all(self, chunks: Iterable[bytes | memoryview | bytearray]) -> None:
+        """Write many small chunks as few large ones."""
+        for block in gathered(chunks):
+            self.write(block)
 
     def chunks(self) -> Iterator[bytes]:
         """What arrives, until the producer has closed its end."""

@@ -35,6 +35,10 @@ class Scan(Protocol):
     @property
     def select(self) -> str: ...
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The columns of the SELECT, in order."""
+
     def rows_read(self) -> int | None: ...
 
 

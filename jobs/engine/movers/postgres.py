@@ -11,7 +11,13 @@ import psycopg
 from jobs.engine.movers.protocol import MoverError
 
 CONNECT_TIMEOUT_SECONDS = 15
-SESSION = {"timezone": "UTC", "datestyle": "ISO,YMD", "intervalstyle": "iso_8601", "extra_float_digits": "1"}
+SESSION = {
+    "timezone": "UTC",
+    "datestyle": "ISO,YMD",
+    "intervalstyle": "iso_8601",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+}
 STATE_REMEDIES = {
     "28P01": ("wrong-password", "Check the settings user and password."),
     "28000": ("wrong-password", "Check the settings user and password, and the server's pg_hba.conf."),

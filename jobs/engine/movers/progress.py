@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
 from jobs.engine.movers.ports import Counts, Part, Writer
 from jobs.engine.movers.protocol import emit
@@ -21,7 +20,7 @@ class Progress:
         self._writer = writer
         self._ended = threading.Event()
         self._bytes = 0
-        self._said: tuple[Any, ...] = ()
+        self._said = (0, 0, 0)
         self._thread = threading.Thread(target=self._tick, name="progress", daemon=True)
         self.counts = Counts()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jobs.engine.movers import types
@@ -28,8 +28,13 @@ def table_name(stream: str) -> str:
     return stream.lower().replace("-", "_").replace(".", "_")
 
 
-def make_plan(existing: Mapping[str, Column], columns: Sequence[Column], target: Target) -> Plan:
-    """Compare what comes with what is there (none: the table is new). Raises MoverError where a column narrows."""
+def make_plan(
+    existing: Mapping[str, Column], columns: Sequence[Column], target: Target, *, is_empty: Callable[[str], bool]
+) -> Plan:
+    """Compare what comes with what is there (none: the table is new). Raises MoverError where a column narrows.
+
+    `is_empty` says whether a column of the table holds no value: such a text column takes the type that comes.
+    """
     plan = Plan(is_new=not existing)
     by_lower = {name.lower(): column for name, column in existing.items()}
     for column in columns:
@@ -43,7 +48,10 @@ def make_plan(existing: Mapping[str, Column], columns: Sequence[Column], target:
         plan.types[column.name] = old.type
         if old.native and old.native == column.native:
             continue
-        kind = fitting(old, column, target)
+        kind = types.stored(column.type)
+        is_text = old.type == "VARCHAR" and old.native in ("", "text")
+        if not is_text or column.type in ("VARCHAR", "NULL") or not is_empty(old.name):
+            kind = fitting(old, column, target)
         if kind != old.type:
             plan.types[column.name] = kind
             plan.widened.append((old.name, old.type, kind))
@@ -94,6 +102,17 @@ def check_keys(columns: Sequence[Column], target: Target) -> None:
                 stream=target.stream,
                 column=key,
             )
+
+
+def is_view(target: Target) -> MoverError:
+    """A view stands where the table should be."""
+    return MoverError(
+        f"{target.table} is a view, so stream {target.stream} cannot be loaded into it",
+        reason="Perhaps a SQL model of that name made it.",
+        remedy="Give the stream or the model another name.",
+        code="table-is-view",
+        stream=target.stream,
+    )
 
 
 def null_key(target: Target, key: str, rows: int, file: str | None) -> MoverError:

@@ -9,7 +9,10 @@ import re
 
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 SIGNED_FOR = {"UTINYINT": "SMALLINT", "USMALLINT": "INTEGER", "UINTEGER": "BIGINT", "UBIGINT": "HUGEINT"}
-DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19, "HUGEINT": 39}
+DIGITS = {
+    **{"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19, "HUGEINT": 39},
+    **{"UTINYINT": 3, "USMALLINT": 5, "UINTEGER": 10, "UBIGINT": 20},
+}
 FLOATS = ("FLOAT", "DOUBLE")
 TIMESTAMPS = ("TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS")
 ZONED = "TIMESTAMP WITH TIME ZONE"
@@ -142,9 +145,8 @@ def widen(old: str, new: str) -> str | None:
         return old
     if old == "NULL":
         return new
-    old, new = SIGNED_FOR.get(old, old), SIGNED_FOR.get(new, new)
-    if old in INTEGERS and new in INTEGERS:
-        return max(old, new, key=INTEGERS.index)
+    if _is_integer(old) and _is_integer(new):
+        return max(SIGNED_FOR.get(old, old), SIGNED_FOR.get(new, new), key=INTEGERS.index)
     if _is_number(old) and _is_number(new):
         return _widen_numbers(old, new)
     if {old, new} <= {"DATE", *TIMESTAMPS}:
@@ -154,8 +156,12 @@ def widen(old: str, new: str) -> str | None:
     return None
 
 
+def _is_integer(name: str) -> bool:
+    return name in INTEGERS or name in SIGNED_FOR
+
+
 def _is_number(name: str) -> bool:
-    return name in INTEGERS or name in FLOATS or name == "NUMERIC" or DECIMAL.fullmatch(name) is not None
+    return _is_integer(name) or name in FLOATS or name == "NUMERIC" or DECIMAL.fullmatch(name) is not None
 
 
 def _instant(old: str, new: str) -> str:
@@ -187,6 +193,18 @@ def to_postgres(name: str) -> str:
     if found:
         return f"numeric({found[1]},{found[2]})"
     return TO_POSTGRES.get(name) or ("jsonb" if is_nested(name) else "text")
+
+
+def landed(name: str) -> str:
+    """The DuckDB type of what PostgreSQL stores for values of a DuckDB type."""
+    native = to_postgres(name)
+    found = re.fullmatch(r"numeric\((\d+),(\d+)\)", native)
+    if found:
+        return f"DECIMAL({found[1]},{found[2]})" if int(found[1]) <= MAX_DIGITS else "NUMERIC"
+    back = {"smallint": "SMALLINT", "integer": "INTEGER", "bigint": "BIGINT", "jsonb": "JSON", "numeric": "NUMERIC"}
+    if native in back:
+        return back[native]
+    return "TIMESTAMP" if native == TO_POSTGRES["TIMESTAMP"] else name
 
 
 def from_postgres(type_name: str, modifier: int, *, category: str = "") -> str:
