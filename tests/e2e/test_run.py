@@ -204,7 +204,7 @@ def test_verification_shows_the_environment_masked_and_tests_both_ends(shop, pos
     assert f"PIPELINE_ID={pipeline.pk}" in text
     assert "Slow source.password = ***" in text
     assert "hunter22" not in text + json.dumps([job.checks, job.error, job.headline])
-    assert all(check["ok"] is not False for check in job.checks)
+    assert all(check.get("ok") is not False for check in job.checks)
     assert len(job.checks) >= 4
 
 
@@ -250,17 +250,12 @@ def slow_pipeline(workspace, url, *, seconds=60, **values):
     return made
 
 
-def test_children_of_a_root_installation_cannot_read_its_key_or_database(shop, data, installation):
-    import os
-
-    if os.geteuid() != 0:
-        pytest.skip("only an installation that runs as root gives its children another user")
-    (data / "x.csv").write_text("id\n1\n")
-    pipeline = files_pipeline(
-        shop, "Spy", [{"stream": "key", "path": "../../../key", "format": "csv"}, {"stream": "x", "path": "x.csv"}]
-    )
+def test_a_link_out_of_the_workspace_leads_nowhere(shop, data):
+    (data / "link.csv").symlink_to(settings.ELTSITE_HOME / "key")
+    pipeline = files_pipeline(shop, "Spy", [{"stream": "key", "path": "link.csv"}])
     text = pipeline.status_reason
     if pipeline.status == PipelineStatus.READY:
         text = log_of(run(pipeline))
-    assert "outside" in text
+
+    assert "outside the allowed folders" in text
     assert (settings.ELTSITE_HOME / "key").read_text().strip() not in text
