@@ -17,6 +17,7 @@ from jobs.engine.movers.check_files import (
     require_writable,
 )
 from jobs.engine.movers.checklist import Checklist
+from jobs.engine.movers.model_duckdb import warehouse_path
 from jobs.engine.movers.model_sql import read_models
 from jobs.engine.movers.model_store import target_schema
 from jobs.engine.movers.models import dialect_of
@@ -159,9 +160,7 @@ def check_method(spec: Values) -> str:
 
 def check_duckdb(spec: Values) -> str:
     """The warehouse's file may be written, or made; and what is there is a DuckDB file."""
-    path = paths.resolve(
-        str(spec["loader"]["settings"]["path"]), allowed=spec.get("allowed_folders", ()), what="The warehouse"
-    )
+    path = warehouse_path(spec)
     require_writable(os.path.dirname(path), what="The warehouse's folder")
     if not os.path.exists(path):
         return f"{paths.shown(path)}, which the first run makes"

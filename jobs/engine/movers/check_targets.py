@@ -18,6 +18,7 @@ from jobs.engine.movers import failures, paths, postgres
 from jobs.engine.movers.check_config import check_duckdb, check_folder
 from jobs.engine.movers.check_files import plural, size_text
 from jobs.engine.movers.checklist import Checklist, Doubtful
+from jobs.engine.movers.model_duckdb import warehouse_path
 from jobs.engine.movers.model_store import target_schema
 from jobs.engine.movers.protocol import MoverError
 from jobs.engine.movers.quoting import ident
@@ -32,7 +33,7 @@ def check_duckdb_target(spec: Values, checks: Checklist) -> None:
     """Open the warehouse, make a table in it and take that back."""
     if not checks.make("Warehouse", partial(check_duckdb, spec)):
         return
-    path = paths.resolve(str(spec["loader"]["settings"]["path"]), allowed=spec.get("allowed_folders", ()))
+    path = warehouse_path(spec)
     is_new = not os.path.exists(path)
     connections: list[duckdb.DuckDBPyConnection] = []
     if not checks.make("Open the warehouse", partial(open_duckdb, spec, path, connections)):

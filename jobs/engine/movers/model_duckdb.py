@@ -36,14 +36,14 @@ class DuckDBModels:
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Open the file, go to the workspace's files so that models name them as extractors do, and shut the door."""
-        settings, limits, allowed = spec["loader"]["settings"], spec["limits"], spec.get("allowed_folders", ())
-        self.path = paths.resolve(settings["path"], allowed=allowed, what="the warehouse")
+        settings, limits = spec["loader"]["settings"], spec["limits"]
+        self._path = warehouse_path(spec)
         self._schema = target_schema(spec)
         self._seconds = statement_seconds(limits)
         files = paths.resolve(spec["files_folder"], allowed=())
         scratch = paths.resolve(os.path.join(spec["run_folder"], "spill"), allowed=())
         memory_limit = settings.get("memory_limit") or ""
-        self._connection = stores.connect(self.path, limits=limits, memory_limit=memory_limit, temp_folder=scratch)
+        self._connection = stores.connect(self._path, limits=limits, memory_limit=memory_limit, temp_folder=scratch)
         self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(self._schema)}")
         self._connection.execute(f"USE {ident(self._schema)}")
         os.makedirs(files, exist_ok=True)
@@ -143,7 +143,7 @@ class DuckDBModels:
             raise too_long(model, self._seconds) from error
         except duckdb.FatalException as error:
             raise MoverError(
-                f"DuckDB gave up on {paths.shown(self.path)}",
+                f"DuckDB gave up on {paths.shown(self._path)}",
                 reason=str(error).splitlines()[0],
                 code="store-unreadable",
             ) from error
@@ -152,8 +152,14 @@ class DuckDBModels:
             raise failed(model, message_of(error), remedy=remedy, code="out-of-memory") from error
         except duckdb.Error as error:
             if "No space left" in str(error):
-                raise stores.disk_full(self.path) from error
+                raise stores.disk_full(self._path) from error
             raise failed(model, message_of(error), line=line_of(model, error)) from error
+
+
+def warehouse_path(spec: Mapping[str, Any]) -> str:
+    """The DuckDB file of the loader."""
+    path = str(spec["loader"]["settings"]["path"])
+    return paths.resolve(path, allowed=spec.get("allowed_folders", ()), what="The warehouse")
 
 
 def enclose(connection: duckdb.DuckDBPyConnection, folders: list[str]) -> None:

@@ -47,6 +47,7 @@ GRANTS = """
         CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
     FROM pg_class, aclexplode(relacl) WHERE pg_class.oid = %(relation)s::regclass AND grantee <> relowner
 """
+NOTICES_LOST_CLIENTS = 140000  # from this version on a statement can end when the mover was killed
 # What PostgreSQL answers when a view stands in the way of a change.
 IN_THE_WAY = (errors.DependentObjectsStillExist, errors.FeatureNotSupported, errors.InvalidTableDefinition)
 
@@ -101,6 +102,8 @@ class PostgresModels:
                 self._execute("SET TRANSACTION READ ONLY")
             self._execute(f"SET LOCAL statement_timeout = {int(self._seconds * 1000)}")
             self._execute(f"SET LOCAL lock_timeout = {int(self._lock_seconds * 1000)}")
+            if self._connection.info.server_version >= NOTICES_LOST_CLIENTS:
+                self._execute("SET LOCAL client_connection_check_interval = 1000")
             self._execute(f"SET LOCAL search_path = {ident(self._schema)}, public")
             yield
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jobs.engine.movers import duckdb, paths
-from jobs.engine.movers.model_duckdb import DuckDBModels
+from jobs.engine.movers.model_duckdb import DuckDBModels, warehouse_path
 from jobs.engine.movers.model_postgres import PostgresModels
 from jobs.engine.movers.model_sql import Model, read_models
 from jobs.engine.movers.model_store import ModelFailed, ModelStore, target_schema
@@ -15,6 +16,8 @@ from jobs.engine.movers.protocol import MoverError, emit, log
 
 SOURCE = "models"
 DIALECTS = {"target-duckdb": "duckdb", "target-postgres": "postgres"}
+# Failures that leave the file in other hands, or unreadable: a copy of it would be worth nothing.
+NO_COPY = ("store-locked", "store-unreadable", "path-outside")
 STORES: dict[str, Callable[[Mapping[str, Any]], ModelStore]] = {
     "target-duckdb": DuckDBModels,
     "target-postgres": PostgresModels,
@@ -22,12 +25,27 @@ STORES: dict[str, Callable[[Mapping[str, Any]], ModelStore]] = {
 
 
 def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """1. put the models in order; 2. build them; 3. publish what readers see; 4. fail where one failed."""
+    """Build the models, then publish what readers see: rows were loaded before, and are shown even where this fails."""
+    failure: MoverError | None = None
+    built = 0
+    try:
+        built = build(spec)
+    except MoverError as error:
+        failure = error
+    if spec.get("publish_snapshot") and (failure is None or failure.event["code"] not in NO_COPY):
+        publish(spec)
+    if failure:
+        raise failure
+    return {"models": built}
+
+
+def build(spec: Mapping[str, Any]) -> int:
+    """Put the models in order and build them; answers how many. Raises the first one's failure, after the last."""
     plugin = spec["loader"]["plugin"]
     models = read_models(spec["models"], dialect=dialect_of(plugin), schema=target_schema(spec))
     if not models:
         log("The workspace has no SQL models", source=SOURCE)
-        return {"models": 0}
+        return 0
     names = ", ".join(model.name for model in models)
     log(f"{len(models)} SQL models, in this order: {names}", source=SOURCE)
     store = STORES[plugin](spec)
@@ -35,11 +53,9 @@ def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
         failures = build_all(models, store)
     finally:
         store.close()
-    if spec.get("publish_snapshot") and isinstance(store, DuckDBModels):
-        publish(store.path, spec["limits"])
     if failures:
         raise failures[0]
-    return {"models": len(models)}
+    return len(models)
 
 
 def dialect_of(plugin: str) -> str:
@@ -95,7 +111,10 @@ def report(
     emit("model", name=model.name, kind=model.kind, status=status, rows=rows, seconds=rounded, error=error)
 
 
-def publish(path: str, limits: Mapping[str, Any]) -> None:
-    """The snapshot that pages read. What was built is committed, and worth showing even where one model failed."""
-    if duckdb.publish_snapshot(path, max_bytes=int(limits["snapshot_max_bytes"])):
+def publish(spec: Mapping[str, Any]) -> None:
+    """The snapshot that pages read of a DuckDB file; other stores need none."""
+    if spec["loader"]["plugin"] != "target-duckdb":
+        return
+    path = warehouse_path(spec)
+    if os.path.exists(path) and duckdb.publish_snapshot(path, max_bytes=int(spec["limits"]["snapshot_max_bytes"])):
         log(f"Published {paths.shown(path)}.snapshot", source=SOURCE)

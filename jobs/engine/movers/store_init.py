@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs.engine.movers import duckdb, paths
 from jobs.engine.movers.duckdb_writer import LOADS_COLUMNS
+from jobs.engine.movers.model_duckdb import warehouse_path
 from jobs.engine.movers.model_store import target_schema
 from jobs.engine.movers.ports import LOADS_TABLE
 from jobs.engine.movers.protocol import log
@@ -17,7 +18,7 @@ from jobs.engine.movers.quoting import ident
 def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Make the DuckDB file with its schema and table of loads, and publish its first snapshot. A second time changes nothing."""
     settings, limits = spec["loader"]["settings"], spec["limits"]
-    path = paths.resolve(settings["path"], allowed=spec.get("allowed_folders", ()), what="the warehouse")
+    path = warehouse_path(spec)
     schema = target_schema(spec)
     is_new = not os.path.exists(path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)

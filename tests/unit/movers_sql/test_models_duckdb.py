@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import duckdb
 import pytest
 
@@ -175,15 +173,23 @@ def test_the_snapshot_is_published_even_where_a_model_failed(shop: Place) -> Non
         assert connection.execute("SELECT one FROM shop.good").fetchall() == [(1,)]
 
 
+def test_loaded_rows_are_published_even_where_no_model_can_be_read(shop: Place) -> None:
+    shop.models = {"bad.sql": "select ("}
+    assert shop.run("models", publish_snapshot=True).error["code"] == "model-parse"
+    with duckdb.connect(str(shop.folder / "warehouse.duckdb.snapshot"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM shop.orders").fetchall() == [(30,)]
+
+
 def test_models_into_files_are_refused_with_the_reason(place: Place) -> None:
     place.spec["loader"] = {"plugin": "target-files", "name": "Exports", "settings": {"path": "exports"}}
     place.models = {"m.sql": "select 1"}
     assert place.run("models").error["code"] == "models-need-database"
 
 
-def test_a_warehouse_held_by_another_process_is_named(shop: Place, tmp_path: Path) -> None:
+def test_a_warehouse_held_by_another_process_is_named(shop: Place) -> None:
     shop.spec["limits"]["lock_wait_seconds"] = 0.5
     shop.models = {"m.sql": "select 1 as one"}
     with duckdb.connect(str(shop.folder / "warehouse.duckdb")):
-        ended = shop.run("models")
+        ended = shop.run("models", publish_snapshot=True)
     assert ended.error["code"] == "store-locked"
+    assert not (shop.folder / "warehouse.duckdb.snapshot").exists()

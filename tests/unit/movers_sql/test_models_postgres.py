@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.unit.movers_sql.conftest import ROLE, Place
+from jobs import demo_shop
+from tests.unit.movers_sql.conftest import ROLE, ROOT, Place
 
 Server = psycopg.Connection[Any]
 
@@ -185,3 +191,60 @@ def test_a_missing_schema_is_made(postgres_place: Place, server: Server) -> None
     postgres_place.models = {"m.sql": "select 1 as one"}
     assert postgres_place.run("models").exit_code == 0
     assert server.execute('SELECT one FROM "Reports 2".m').fetchone() == (1,)
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 15) -> None:
+    """Poll until it holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.1)
+
+
+def test_a_killed_mover_leaves_no_statement_running_and_the_old_rows(shop: Place, server: Server) -> None:
+    shop.models = {"t.sql": "-- materialized: table\nselect id from orders"}
+    assert shop.run("models").exit_code == 0
+    slow = "-- materialized: table\nselect count(*) as id from generate_series(1, 1e7) a, generate_series(1, 1e7) b"
+    spec = {**shop.spec, "models": [{"path": "models/t.sql", "sql": slow}]}
+    command = [sys.executable, "-m", "jobs.engine.movers", "models", "--folder", str(shop.folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as mover:
+        assert mover.stdin is not None
+        mover.stdin.write(json.dumps(spec))
+        mover.stdin.close()
+
+        def statements() -> int:
+            found = server.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'eltsite%' AND state = 'active'"
+                " AND query LIKE 'INSERT%' AND datname = current_database()"
+            ).fetchone()
+            return int(found[0]) if found else 0
+
+        wait_until(lambda: statements() == 1)
+        mover.kill()
+    wait_until(lambda: statements() == 0)
+    assert server.execute("SELECT count(*) FROM shop.t").fetchone() == (30,)
+
+
+def test_the_demos_models_are_portable(postgres_place: Place, server: Server) -> None:
+    server.execute(f"SET ROLE {ROLE}")
+    server.execute("""
+        CREATE TABLE shop.customers (customer_id bigint, name text, country text);
+        CREATE TABLE shop.products (product_id bigint, category text, cost numeric(10, 2));
+        CREATE TABLE shop.orders (order_id bigint, customer_id bigint, product_id bigint, channel text, status text,
+            ordered_at timestamp, quantity bigint, unit_price numeric(10, 2), discount numeric(4, 2));
+        INSERT INTO shop.customers VALUES (1, 'Zoë', 'FR'), (2, 'Noor', 'DE');
+        INSERT INTO shop.products VALUES (1, 'Tea', 3.00);
+        INSERT INTO shop.orders VALUES (1, 1, 1, 'web', 'completed', '2025-01-01 10:00', 2, 10.00, 0.10),
+            (2, 1, 1, 'web', 'cancelled', '2025-01-01 11:00', 2, 10.00, 0.10)
+    """)
+    postgres_place.models = {
+        path.removeprefix("models/"): text.decode() for path, text in demo_shop.model_files().items()
+    }
+    ended = postgres_place.run("models")
+    assert ended.exit_code == 0, ended.events
+    assert str(server.execute("SELECT revenue, margin FROM shop.daily_sales").fetchall()) == (
+        "[(Decimal('18.00'), Decimal('12.00'))]"
+    )
+    tiers = server.execute("SELECT tier, orders FROM shop.customer_value ORDER BY customer_id").fetchall()
+    assert tiers == [("bronze", 1), ("none", 0)]

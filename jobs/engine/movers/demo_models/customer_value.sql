@@ -4,7 +4,7 @@ with totals as (
     select
         customer_id,
         count(*) as orders,
-        sum(case when status = 'returned' then 0 else amount end) as revenue,
+        cast(sum(case when status = 'returned' then 0 else amount end) as decimal(18, 2)) as revenue,
         min(ordered_at) as first_order_at,
         max(ordered_at) as last_order_at
     from stg_orders

@@ -5,10 +5,10 @@ select
     category,
     count(*) as orders,
     count(distinct customer_id) as customers,
-    sum(quantity) as items,
-    sum(case when status = 'returned' then 0 else amount end) as revenue,
-    sum(case when status = 'returned' then 0 else margin end) as margin,
-    sum(case when status = 'returned' then 1 else 0 end) as returned_orders
+    cast(sum(quantity) as bigint) as items,
+    cast(sum(case when status = 'returned' then 0 else amount end) as decimal(18, 2)) as revenue,
+    cast(sum(case when status = 'returned' then 0 else margin end) as decimal(18, 2)) as margin,
+    cast(sum(case when status = 'returned' then 1 else 0 end) as bigint) as returned_orders
 from stg_orders
 group by ordered_on, category
 order by ordered_on, category
