@@ -17,9 +17,10 @@ from typing import Any
 import duckdb
 
 from jobs.engine.movers import downloads, failures, paths, types
-from jobs.engine.movers.file_formats import PARTS, CsvPart, JsonlPart, ParquetPart
+from jobs.engine.movers.file_formats import ParquetPart
 from jobs.engine.movers.ports import FILE_COLUMN, Column, Source, Stream
 from jobs.engine.movers.protocol import MoverError, log
+from jobs.engine.movers.text_formats import CsvPart, JsonlPart
 
 DIGEST_BYTES = 64 << 20  # larger files are known by size and time alone
 GZIP_MAGIC = b"\x1f\x8b"
@@ -49,6 +50,12 @@ for _codec in OTHER_ENCODINGS:
     importlib.import_module(f"encodings.{_codec}")
 
 AnyPart = CsvPart | JsonlPart | ParquetPart
+PARTS: dict[str, type[CsvPart] | type[JsonlPart] | type[ParquetPart]] = {
+    "csv": CsvPart,
+    "tsv": CsvPart,
+    "jsonl": JsonlPart,
+    "parquet": ParquetPart,
+}
 
 
 class FilesReader:
@@ -83,6 +90,9 @@ class FilesReader:
                 parts.append(part)
         if len(found) > len(parts):
             log(f"{stream.name}: {len(found) - len(parts)} of {len(found)} files are unchanged and skipped")
+        if parts:
+            size = sum(part.size or 0 for part in parts)
+            log(f"{stream.name}: reading {len(parts)} file{'s' if len(parts) > 1 else ''}, {_size(size)}")
         for part in parts:
             self._inspect(part, engine, careful=careful)
         yield Source(
@@ -221,6 +231,10 @@ def checked(entry: Mapping[str, Any]) -> dict[str, Any]:
         )
     settings["columns"] = columns
     return settings
+
+
+def _size(size: int) -> str:
+    return f"{size / 1048576:,.1f} MiB" if size >= 1048576 else f"{size / 1024:,.1f} KiB"
 
 
 def _name(path: str, root: str) -> str:

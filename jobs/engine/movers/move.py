@@ -181,6 +181,11 @@ class Move:
             self._commit(stream, target, source, progress)
 
     def _commit(self, stream: Stream, target: Target, source: Source, progress: Progress) -> None:
+        if target.method == "append" and source.is_full and self._writer.has_table(target.table):
+            log(
+                f"{stream.name}: append adds all rows again; replace, merge or incremental reading would not",
+                level="warning",
+            )
         files = [part.file for part in source.parts if part.file is not None] if source.by_file else []
         with self._writer.load(target) as load:
             load.prepare(source.columns, replaced_files=files)

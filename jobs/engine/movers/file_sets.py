@@ -1,0 +1,295 @@
+"""The loader target-files: a folder per stream with data files, and a manifest that says which of them count.
+
+Renaming the manifest into place commits rows and state together. Data files are hidden (a leading dot) until then and
+get their names afterwards; a run that was killed in between is completed by the next one. Files that no manifest names
+are leftovers and go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+
+from jobs.engine.movers import duckdb as store
+from jobs.engine.movers import failures, paths, tables, types
+from jobs.engine.movers.ports import Column, Counts, Load, Part, Stored, Target
+from jobs.engine.movers.protocol import MoverError, log
+from jobs.engine.movers.quoting import ident, idents, text
+
+MANIFEST = "_eltsite_manifest.json"
+ENDINGS = {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl"}
+
+
+class FilesWriter:
+    """Writes data files into a folder."""
+
+    takes_copy = False
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        settings = spec["loader"]["settings"]
+        self.format = str(settings.get("format") or "parquet")
+        if self.format not in ENDINGS:
+            raise MoverError(f"The format {self.format} is not known", remedy=f"Use one of {', '.join(ENDINGS)}.")
+        self.compression = str(settings.get("compression") or "auto")
+        self.folder = paths.resolve(
+            str(settings.get("path") or "exports"),
+            allowed=[str(folder) for folder in spec.get("allowed_folders") or ()],
+            what="The folder",
+        )
+        self.engine = store.connect(
+            ":memory:", limits=spec.get("limits") or {}, temp_folder=f"{spec.get('run_folder') or '.'}/spill"
+        )
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+        except OSError as error:
+            raise self.explain(error, self.folder) from error
+
+    @staticmethod
+    def explain(error: OSError, path: str) -> MoverError:
+        if error.errno == 28:
+            return failures.disk_full(f"to write {paths.shown(path)}")
+        return MoverError(
+            f"{paths.shown(path)} cannot be written",
+            reason=f"{error.strerror or error}.",
+            remedy="Check the loader's setting path, and that the user that jobs run as may write there.",
+            code="store-unwritable",
+            file=paths.shown(path),
+        )
+
+    def manifest(self, table: str) -> dict[str, Any] | None:
+        """What counts in a stream's folder; None where nothing was ever committed."""
+        path = os.path.join(self.folder, table, MANIFEST)
+        try:
+            with open(path, encoding="utf-8") as file:
+                found: dict[str, Any] = json.load(file)
+                return found
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise MoverError(
+                f"The manifest {paths.shown(path)} cannot be read",
+                reason=f"{error}.",
+                remedy="Restore it, or move the stream's folder away to load it from the start.",
+                code="store-unreadable",
+                file=paths.shown(path),
+            ) from error
+
+    def has_table(self, table: str) -> bool:
+        return self.manifest(table) is not None
+
+    def stored(self, pipeline: str) -> dict[str, Stored]:
+        found: dict[str, Stored] = {}
+        for table in sorted(os.listdir(self.folder)):
+            manifest = self.manifest(table) if os.path.isdir(os.path.join(self.folder, table)) else None
+            load = (manifest or {}).get("loads", {}).get(pipeline)
+            if load:
+                found[load["stream"]] = Stored(table, load["epoch"], load["sequence"], load["job"], load["state"])
+        return found
+
+    @contextmanager
+    def load(self, target: Target) -> Iterator[FilesLoad]:
+        """One stream. What it wrote is removed unless the block finished it."""
+        load = FilesLoad(self, target)
+        try:
+            yield load
+        except duckdb.Error as error:
+            raise failures.explain(error, doing=f"write stream {target.stream}", stream=target.stream) from error
+        except OSError as error:
+            raise self.explain(error, load.folder) from error
+        finally:
+            if not load.is_finished:
+                load.tidy()
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+class FilesLoad:
+    """One stream on its way into a folder."""
+
+    def __init__(self, writer: FilesWriter, target: Target) -> None:
+        self._writer = writer
+        self._target = target
+        self.folder = os.path.join(writer.folder, target.table)
+        self._old: dict[str, Any] = writer.manifest(target.table) or {"files": [], "columns": {}, "loads": {}}
+        self._kept: list[dict[str, Any]] = []
+        self._new: list[dict[str, Any]] = []
+        self._types: dict[str, str] = {}
+        self._stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        self.counts = Counts()
+        self.is_finished = False
+
+    def prepare(self, columns: Sequence[Column], *, replaced_files: Sequence[str]) -> None:
+        target = self._target
+        tables.check_keys(columns, target)
+        existing = {name: Column(name, kind) for name, kind in self._old["columns"].items()}
+        plan = tables.make_plan(existing, columns, target, is_empty=lambda _column: False)
+        for name, old, kind in plan.widened:
+            log(f"{target.stream}: column {name} is widened from {old} to {kind}")
+        self._types = {name: types.stored(kind) for name, kind in plan.types.items()}
+        os.makedirs(self.folder, exist_ok=True)
+        self.tidy()
+        self._kept = [
+            file
+            for file in self._old["files"]
+            if target.method == "merge" or (target.method == "append" and file.get("source") not in replaced_files)
+        ]
+        self.counts.deleted = sum(file["rows"] for file in self._old["files"] if file not in self._kept)
+        self._writer.engine.execute(f"SET preserve_insertion_order = {str(target.method == 'merge').lower()}")
+        if target.method == "merge":
+            shape = ", ".join(f"{ident(name)} {kind}" for name, kind in self._types.items())
+            self._writer.engine.execute(f"CREATE OR REPLACE TEMP TABLE stage ({shape})")
+
+    def tidy(self) -> None:
+        """Give committed files their names, and remove what no manifest names."""
+        if not os.path.isdir(self.folder):
+            return
+        named = {file["name"] for file in (self._writer.manifest(self._target.table) or {"files": []})["files"]}
+        for name in os.listdir(self.folder):
+            path = os.path.join(self.folder, name)
+            if name.startswith(".part-") and name[1:] in named:
+                os.replace(path, os.path.join(self.folder, name[1:]))
+            elif name == f".{MANIFEST}" or (name.lstrip(".").startswith("part-") and name not in named):
+                os.unlink(path)
+
+    def write(self, part: Part) -> None:
+        engine = self._writer.engine
+        with part.scan(engine, self._types) as scan:
+            try:
+                if self._target.method == "merge":
+                    written = engine.execute(f"INSERT INTO stage BY NAME {scan.select}").fetchall()[0][0]
+                else:
+                    written = self._write_file(scan.select, scan.names, source=part.file)
+            except duckdb.Error as error:
+                raise part.explain(error) from error
+        read = scan.rows_read()
+        self.counts.read += written if read is None else read
+        self.counts.written += written
+
+    def _write_file(self, select: str, names: Sequence[str], *, source: str | None) -> int:
+        """One data file, still hidden. One without rows is not kept."""
+        ending = ENDINGS[self._writer.format]
+        compression = self._writer.compression
+        options = {
+            "parquet": f"FORMAT parquet, COMPRESSION {({'auto': 'zstd', 'none': 'uncompressed'}).get(compression, compression)}",
+            "csv": "FORMAT csv, HEADER true",
+            "jsonl": "FORMAT json",
+        }[self._writer.format]
+        if self._writer.format != "parquet":
+            options += f", COMPRESSION {'gzip' if compression == 'gzip' else 'none'}"
+            ending += ".gz" if compression == "gzip" else ""
+        name = f"part-{self._stamp}-{len(self._new):05d}{ending}"
+        path = os.path.join(self.folder, f".{name}")
+        rows = self._writer.engine.execute(f"COPY ({select}) TO {text(path)} ({options})").fetchall()[0][0]
+        if rows:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            facts = {"name": name, "rows": rows, "bytes": os.path.getsize(path)}
+            self._new.append({**facts, "source": source, "columns": list(names)})
+        else:
+            os.unlink(path)
+        return int(rows)
+
+    def finish(self, load: Load) -> Counts:
+        counts, target = self.counts, self._target
+        tables.check_counts(target, read=counts.read, written=counts.written)
+        if target.method == "merge":
+            self._merge()
+        else:
+            counts.inserted = counts.written
+        if tables.is_counted(target, counts.written):
+            self._verify()
+        self._commit(load)
+        self.is_finished = True
+        self.tidy()
+        return counts
+
+    def _merge(self) -> None:
+        """Write the stream anew: rows whose key comes, and for the rest the old ones."""
+        run = self._writer.engine.execute
+        keys, counts = self._target.primary_keys, self.counts
+        for key in keys:
+            rows = run(f"SELECT count(*) FROM stage WHERE {ident(key)} IS NULL").fetchall()[0][0]
+            if rows:
+                raise tables.null_key(self._target, key, rows, None)
+        run(f"DELETE FROM stage WHERE rowid NOT IN (SELECT max(rowid) FROM stage GROUP BY {idents(keys)})")
+        distinct = run("SELECT count(*) FROM stage").fetchall()[0][0]
+        select = "SELECT * FROM stage"
+        if self._kept:
+            match = " AND ".join(f"old.{ident(key)} = new.{ident(key)}" for key in keys)
+            old = self._old_rows()
+            updated = f"SELECT count(*) FROM stage AS new WHERE EXISTS (SELECT 1 FROM {old} AS old WHERE {match})"
+            counts.updated = run(updated).fetchall()[0][0]
+            rest = f"SELECT * FROM {old} AS old WHERE NOT EXISTS (SELECT 1 FROM stage AS new WHERE {match})"
+            select = f"{select} UNION ALL BY NAME {rest}"
+        before = sum(file["rows"] for file in self._kept)
+        self._kept = []
+        names = [row[0] for row in run(f"DESCRIBE {select}").fetchall()]
+        after = self._write_file(select, names, source=None)
+        counts.inserted = distinct - counts.updated
+        if after != before + counts.inserted:
+            raise tables.counts_differ(self._target, "rows in the new file", before + counts.inserted, after)
+
+    def _old_rows(self) -> str:
+        """The committed rows as a relation, each column in the type it has now."""
+        kinds = {**self._old["columns"], **self._types}
+        parts = []
+        for file in self._kept:
+            path = text(os.path.join(self.folder, file["name"]))
+            shape = ", ".join(f"{text(name)}: {text(kinds[name])}" for name in file["columns"])
+            parts.append(f"SELECT * FROM {_reader(path, file['name'], shape)}")
+        return f"({' UNION ALL BY NAME '.join(parts)})"
+
+    def _verify(self) -> None:
+        """Count what the new files hold, by reading them."""
+        for file in self._new:
+            path = text(os.path.join(self.folder, f".{file['name']}"))
+            shape = ", ".join(f"{text(name)}: 'VARCHAR'" for name in file["columns"])
+            counting = f"SELECT count(*) FROM {_reader(path, file['name'], shape)}"
+            found = self._writer.engine.execute(counting).fetchall()[0][0]
+            if found != file["rows"]:
+                raise tables.counts_differ(self._target, f"rows in {file['name']}", file["rows"], found)
+        self.counts.verified = True
+
+    def _commit(self, load: Load) -> None:
+        """Rename the manifest into place: from here on the new files count, and the state with them."""
+        columns = {**self._old["columns"], **self._types}
+        manifest = {
+            "table": load.table,
+            "format": self._writer.format,
+            "columns": columns,
+            "files": [*self._kept, *self._new],
+            "loads": {
+                **self._old["loads"],
+                load.pipeline: {
+                    **{"stream": load.stream, "job": load.job, "attempt": load.attempt, "epoch": load.epoch},
+                    **{"sequence": load.sequence, "rows": self.counts.written, "state": load.state},
+                    "loaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                },
+            },
+        }
+        part = os.path.join(self.folder, f".{MANIFEST}")
+        with open(part, "w", encoding="utf-8") as out:
+            json.dump(manifest, out, indent=1)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(part, os.path.join(self.folder, MANIFEST))
+        handle = os.open(self.folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def _reader(path: str, name: str, shape: str) -> str:
+    """A data file of ours as a relation with the columns in `shape`."""
+    if name.endswith(".parquet"):
+        return f"read_parquet({path})"
+    if ".csv" in name:
+        options = "header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false"
+        return f"read_csv({path}, auto_detect = false, {options}, columns = {{{shape}}})"
+    return f"read_json({path}, format = 'newline_delimited', columns = {{{shape}}})"

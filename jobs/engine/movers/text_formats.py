@@ -1,0 +1,285 @@
+"""One CSV, TSV or JSONL file as a part: columns without types, guessed and then held against the guess."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from jobs.engine.movers import failures, guesses, types
+from jobs.engine.movers.file_formats import FilePart
+from jobs.engine.movers.ports import FILE_COLUMN, Column, GuessFailed
+from jobs.engine.movers.protocol import MoverError
+from jobs.engine.movers.quoting import ident, text
+
+SAMPLE_ROWS = 20_000
+HEADER_BYTES = 1 << 20
+DELIMITERS = ",;\t|"
+
+
+def same_name(stream: str, file: str, name: str) -> MoverError:
+    """Two columns whose names differ by case only, or not at all."""
+    return MoverError(
+        f"{file} has two columns named {name}",
+        reason="The names of a table's columns must differ by more than their case.",
+        remedy="Rename one of them in the file, or leave it out.",
+        code="column-twice",
+        stream=stream,
+        file=file,
+        column=name,
+    )
+
+
+@dataclass
+class TextPart(FilePart):
+    """Formats with untyped columns: their types are guessed from text, and each value is held against the guess."""
+
+    texts: frozenset[str] = frozenset()  # columns that arrive as text
+    given: frozenset[str] = frozenset()  # columns whose type a person chose
+    wanted: dict[str, str] = field(default_factory=dict)  # the types of the last scan, by the file's own names
+
+    def relation(self) -> str:
+        """A FROM clause with the columns in `texts` as text."""
+        raise NotImplementedError
+
+    def guess(self, engine: Any) -> dict[str, str]:
+        """Guess the types of text columns, from the first rows or, when careful, from all."""
+        names = [name for name in self.texts if name not in self.given]
+        return guesses.guess(engine, self.relation(), names, sample_rows=SAMPLE_ROWS, careful=self.careful)
+
+    def select(self, types_by_name: Mapping[str, str]) -> str:
+        columns = []
+        for column in self.columns:
+            name = self.spelled.get(column.name, column.name)
+            kind = self.wanted[column.name] = types_by_name[name]
+            if column.name in self.texts:
+                expression = guesses.cast(column.name, kind, given=column.name in self.given)
+            else:
+                expression = f"CAST({ident(column.name)} AS {kind})"
+            columns.append(f"{expression} AS {ident(name)}")
+        columns.append(f"{text(self.file)} AS {ident(FILE_COLUMN)}")
+        return f"SELECT {', '.join(columns)} FROM {self.relation()}"
+
+    def explain(self, error: Exception) -> Exception:
+        if guesses.MARK in str(error) or isinstance(error, duckdb.ConversionException):
+            bad = self.locate()
+            if bad is not None and bad.event["column"] in self.given:
+                return bad
+            if not self.careful:
+                return GuessFailed(self.file)
+            if bad is not None:
+                return bad
+        return super().explain(error)
+
+    def disagree(self, name: str, kind: str) -> MoverError:
+        found = self.locate({name: kind}) if name in self.texts else None
+        whole = super().disagree(name, kind)
+        if found is not None:
+            value = str(found.event["headline"]).removeprefix(f"{self.file}, ")
+            whole.event |= {
+                "line": found.event["line"],
+                "reason": f"{value[:1].upper()}{value[1:]}. Nothing was loaded.",
+            }
+        return whole
+
+    def locate(self, wanted: Mapping[str, str] | None = None) -> MoverError | None:
+        """Find the first value that does not fit its column's type, and its line."""
+        chosen = {name: kind for name, kind in (wanted or self.wanted).items() if name in self.texts}
+        conditions = guesses.misfits(chosen, given=self.given)
+        if not conditions:
+            return None
+        found = " ".join(f"WHEN {condition} THEN {text(name)}" for name, condition in conditions)
+        value = " ".join(f"WHEN {condition} THEN {ident(name)}" for name, condition in conditions)
+        sql = (
+            f"SELECT record, bad, value FROM (SELECT row_number() OVER () AS record, CASE {found} END AS bad,"
+            f" CASE {value} END AS value FROM {self.relation()}) WHERE bad IS NOT NULL ORDER BY record LIMIT 1"
+        )
+        try:
+            with duckdb.connect() as engine:  # the store's own connection is in a failed transaction
+                row = engine.execute(sql).fetchone()
+        except duckdb.Error:
+            return None
+        return self._bad_value(*row, kind=chosen[row[1]]) if row else None
+
+    def line_of(self, record: int) -> int:
+        """The line on which the n-th record begins."""
+        return record
+
+    def _bad_value(self, record: int, name: str, value: str, *, kind: str) -> MoverError:
+        line = self.line_of(record)
+        return MoverError(
+            f'{self.file}, line {line}, column {name}: "{failures.clip(value)}" is not a {kind}',
+            reason=f"Column {name} of stream {self.stream} has the type {kind}. Nothing of this stream was committed.",
+            remedy="Correct the value, set it as the stream's null text, or give the column another type in columns.",
+            code="csv-value",
+            stream=self.stream,
+            file=self.file,
+            line=line,
+            column=name,
+        )
+
+
+@dataclass
+class CsvPart(TextPart):
+    """A CSV or TSV file."""
+
+    delimiter: str = ","
+    has_header: bool = True
+
+    def inspect(self, engine: Any) -> None:
+        """Read the header, then the types."""
+        names = self._header()
+        for number, name in enumerate(names):
+            if name.lower() in {other.lower() for other in names[:number]}:
+                raise same_name(self.stream, self.file, name)
+        self.texts = frozenset(names)
+        chosen = {name: kind for name, kind in (self.settings.get("columns") or {}).items() if name in names}
+        self.given = frozenset(chosen)
+        self.columns = [Column(name, "VARCHAR") for name in names]
+        if names:
+            kinds = {**self.guess(engine), **chosen}
+            self.columns = [Column(name, kinds[name]) for name in names]
+
+    def relation(self) -> str:
+        columns = ", ".join(f"{text(column.name)}: 'VARCHAR'" for column in self.columns)
+        null = str(self.settings.get("null") or "")
+        return (
+            f"read_csv({self.source}, auto_detect = false, header = {str(self.has_header).lower()},"
+            f" delim = {text(self.delimiter)}, quote = '\"', escape = '\"', nullstr = {text(null)},"
+            f" allow_quoted_nulls = false, compression = {text(self.compression)},"
+            f" encoding = {text(str(self.settings.get('encoding') or 'utf-8'))}, columns = {{{columns}}})"
+        )
+
+    def _open(self) -> io.TextIOWrapper:
+        encoding = str(self.settings.get("encoding") or "utf-8")
+        return io.TextIOWrapper(self.bytes(), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+
+    def _header(self) -> list[str]:
+        with self._open() as lines:
+            try:
+                first = lines.readline(HEADER_BYTES)
+                self.delimiter = str(self.settings.get("delimiter") or "") or self._likely_delimiter(first)
+                lines.seek(0)
+                fields = next(csv.reader(lines, delimiter=self.delimiter), [])
+            except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
+                raise self._unreadable(error) from error
+        self.has_header = self.settings.get("header", True) is not False
+        if not self.has_header:
+            return [f"column_{number}" for number in range(1, len(fields) + 1)]
+        return [name.strip() or f"column_{number}" for number, name in enumerate(fields, 1)]
+
+    def _likely_delimiter(self, line: str) -> str:
+        if self.settings.get("format") == "tsv":
+            return "\t"
+        counts = {mark: len(next(csv.reader([line], delimiter=mark), [])) for mark in DELIMITERS}
+        return max(DELIMITERS, key=lambda mark: counts[mark])
+
+    def _unreadable(self, error: Exception) -> MoverError:
+        return MoverError(
+            f"{self.file}, line 1: the header cannot be read",
+            reason=f"{error}.",
+            remedy="Check the stream's settings encoding, compression and delimiter.",
+            code="csv-line",
+            stream=self.stream,
+            file=self.file,
+            line=1,
+        )
+
+    def line_of(self, record: int) -> int:
+        with self._open() as lines:
+            reader = csv.reader(lines, delimiter=self.delimiter)
+            begins = 1
+            for number, fields in enumerate(reader):
+                if number == record - (0 if self.has_header else 1):
+                    return begins if fields else reader.line_num
+                begins = reader.line_num + 1
+        return record + self.has_header
+
+
+@dataclass
+class JsonlPart(TextPart):
+    """A file of JSON objects, one a line. Nested values are columns of JSON; decimals stay decimals."""
+
+    kinds: dict[str, str] = field(default_factory=dict)  # as DuckDB reads them
+
+    def inspect(self, engine: Any) -> None:
+        """Look at all rows, for DuckDB ignores keys that only later ones have."""
+        if self._is_empty():
+            return
+        found = engine.execute(f"DESCRIBE SELECT * FROM {self._read('sample_size = -1, records = true')}").fetchall()
+        names = [row[0] for row in found]
+        self._refuse_twins(engine, names)
+        chosen = {name: kind for name, kind in (self.settings.get("columns") or {}).items() if name in names}
+        read = {name: self._kind(kind) for name, kind, *_ in found}
+        self.given = frozenset(chosen)
+        self.texts = frozenset(name for name, kind in read.items() if kind == "NUMBER" or name in chosen)
+        self.kinds = {name: "VARCHAR" if name in self.texts else kind for name, kind in read.items()}
+        kinds = {**self.kinds, **self.guess(engine), **chosen}
+        self.columns = [Column(name, kinds[name]) for name in names]
+
+    def relation(self) -> str:
+        columns = ", ".join(f"{text(name)}: {text(types.stored(kind))}" for name, kind in self.kinds.items())
+        return self._read(f"columns = {{{columns}}}")
+
+    def _read(self, options: str) -> str:
+        return (
+            f"read_json({self.source}, format = 'newline_delimited', compression = {text(self.compression)}, {options})"
+        )
+
+    def _is_empty(self) -> bool:
+        with self.bytes() as lines:
+            return not any(line.strip() for line in lines)
+
+    @staticmethod
+    def _kind(kind: str) -> str:
+        if types.is_nested(kind):
+            return "JSON"
+        # As DOUBLE a number of many digits would lose some: its text says what it needs.
+        return {"DOUBLE": "NUMBER", "HUGEINT": "NUMBER", "UUID": "VARCHAR", '"NULL"': "NULL"}.get(kind, kind)
+
+    def _refuse_twins(self, engine: Any, names: Sequence[str]) -> None:
+        """Keys that differ by case only would be renamed by DuckDB, and then not found."""
+        lower = {name.lower() for name in names}
+        suspects = [
+            name for name in names if name.rpartition("_")[2].isdigit() and name.rpartition("_")[0].lower() in lower
+        ]
+        if not suspects:
+            return
+        objects = (
+            f"read_json_objects({self.source}, format = 'newline_delimited', compression = {text(self.compression)})"
+        )
+        keys = {row[0] for row in engine.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {objects}").fetchall()}
+        for name in suspects:
+            if name not in keys:
+                raise same_name(self.stream, self.file, name.rpartition("_")[0])
+
+    def explain(self, error: Exception) -> Exception:
+        if isinstance(error, duckdb.InvalidInputException | duckdb.BinderException):
+            return self._bad_line() or super().explain(error)
+        return super().explain(error)
+
+    def _bad_line(self) -> MoverError | None:
+        """The first line that is not an object; DuckDB's own line numbers are sometimes one off."""
+        with self.bytes() as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    if not line.strip() or isinstance(json.loads(line), dict):
+                        continue
+                    reason = "It is JSON, but not an object."
+                except ValueError as error:
+                    reason = f"{str(error)[:1].upper()}{str(error)[1:]}."
+                return MoverError(
+                    f"{self.file}, line {number}: the line is not a JSON object",
+                    reason=f"{reason} The line is: {failures.clip(line.decode(errors='replace'))}",
+                    remedy="Each line of a JSONL file is one JSON object. Correct the line, then run again.",
+                    code="json-line",
+                    stream=self.stream,
+                    file=self.file,
+                    line=number,
+                )
+        return None
