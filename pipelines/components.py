@@ -99,7 +99,7 @@ def save_component(
         )
     definition = definition_of(row_plugin)
     given = canonical(definition, properties)
-    texts, masked = unmask(definition, given, row.properties if before else {})
+    texts, masked = unmask(definition, given, row.properties if before else {}, noted=row.secrets_set)
     errors += masked or check_properties(definition, texts, surroundings_of(workspace))
     if errors:
         raise Invalid(summary(errors), errors=errors)

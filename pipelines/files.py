@@ -82,6 +82,9 @@ def save_variable(
     if value == MASK and row.pk is None:
         message = f"{MASK} stands for the stored value, and {name} is new. Write its value."
         raise Invalid.field("value", message, code="no-stored-value")
+    if value == MASK and row.is_sensitive and not is_sensitive:
+        message = f"{name} was stored as sensitive, so it is not shown by a change of mind. Write its value again."
+        raise Invalid.field("value", message, code="no-stored-value")
     if value != MASK:
         row.value = value
     row.is_sensitive, row.modified_by = is_sensitive, user

@@ -290,12 +290,13 @@ def _set_properties(
     around = surroundings_of(row.workspace)
     by_component, errors = split_properties(*_by_own_name(components, wanted, properties))
     stored = split_properties(row.properties, list(by_component))[0]
+    noted = split_properties(row.secrets_set, list(by_component))[0]
     result: dict[str, str] = {}
     changed: set[str] = set()
     for component in components:
         definition, prefix = definition_of(component.plugin), f"{component.name}."
         given = canonical(definition, by_component[component.name])
-        texts, masked = unmask(definition, given, stored[component.name], prefix=prefix)
+        texts, masked = unmask(definition, given, stored[component.name], prefix=prefix, noted=noted[component.name])
         errors += masked or check_part(part_of(component, texts), around)
         changed |= {prefix + key for key in changed_secrets(definition, texts, stored[component.name])}
         result |= {prefix + key: text for key, text in texts.items() if text != ""}

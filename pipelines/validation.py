@@ -223,11 +223,19 @@ def mask(plugin: Plugin, properties: Mapping[str, str]) -> dict[str, str]:
 
 
 def unmask(
-    plugin: Plugin, properties: Mapping[str, str], stored: Mapping[str, str], *, prefix: str = ""
+    plugin: Plugin,
+    properties: Mapping[str, str],
+    stored: Mapping[str, str],
+    *,
+    prefix: str = "",
+    noted: Collection[str] = (),
 ) -> tuple[dict[str, str], list[FieldError]]:
-    """Properties with each secret's `***` replaced by its stored value, and an error where there is none."""
+    """Properties with each secret's `***` replaced by its stored value, and an error where there is none.
+
+    `noted` names what was stored as a secret and is none by the present definition; it is shown as `***` too.
+    """
     result, errors = dict(properties), []
-    for name in plugin.secret_names & properties.keys():
+    for name in (plugin.secret_names | set(noted)) & properties.keys():
         if properties[name] != MASK:
             continue
         if name in stored:

@@ -54,11 +54,19 @@ def test_large_file_is_refused_with_its_size(room, settings):
 
 def test_variable_is_made_changed_and_kept_by_the_mask(room, owner):
     save_variable(room, name="SHOP_PASSWORD", value="hunter22", user=owner)
-    save_variable(room, name="SHOP_PASSWORD", value=MASK, is_sensitive=False)
+    save_variable(room, name="SHOP_PASSWORD", value=MASK)
     variable = room.variables.get()
-    assert (variable.value, variable.is_sensitive, variable.modified_by) == ("hunter22", False, None)
+    assert (variable.value, variable.is_sensitive, variable.modified_by) == ("hunter22", True, None)
     with pytest.raises(Invalid, match="NEW is new"):
         save_variable(room, name="NEW", value=MASK)
+
+
+def test_stored_secret_is_not_laid_open_by_calling_it_harmless(room):
+    save_variable(room, name="SHOP_PASSWORD", value="hunter22")
+    with pytest.raises(Invalid, match="Write its value again"):
+        save_variable(room, name="SHOP_PASSWORD", value=MASK, is_sensitive=False)
+    assert room.variables.get().is_sensitive
+    assert not save_variable(room, name="SHOP_PASSWORD", value="other", is_sensitive=False).is_sensitive
 
 
 @pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "Ä", "A" * 121])
