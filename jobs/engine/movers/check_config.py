@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.engine.movers import paths, types
@@ -18,10 +19,11 @@ from jobs.engine.movers.check_files import (
 )
 from jobs.engine.movers.checklist import Checklist
 from jobs.engine.movers.model_duckdb import warehouse_path
-from jobs.engine.movers.model_sql import read_models
+from jobs.engine.movers.model_sql import RESERVED_PREFIX, read_models
 from jobs.engine.movers.model_store import target_schema
 from jobs.engine.movers.models import dialect_of
 from jobs.engine.movers.protocol import MoverError
+from jobs.engine.movers.tables import table_name
 
 Values = Mapping[str, Any]
 
@@ -41,6 +43,7 @@ def check_config(spec: Values, checks: Checklist) -> None:
     if has_extractor:
         for entry in entries_of(spec["extractor"]):
             checks.make(f"Stream {stream_of(entry)}", partial(check_entry, spec, entry))
+        checks.make("Tables", partial(check_tables, spec))
     if has_loader:
         checks.make("Place of the rows", partial(TARGETS[spec["loader"]["plugin"]], spec))
     if has_extractor and has_loader:
@@ -141,6 +144,35 @@ def check_table_entry(component: str, entry: Values) -> str:
     if entry.get("replication_method") == "INCREMENTAL" and not entry.get("replication_key"):
         raise setting_missing(name, ["replication_key"])
     return "a query" if entry.get("query") else f"the table {entry['table']}"
+
+
+def check_tables(spec: Values) -> str:
+    """Each stream has a table of its own, and no model takes its name."""
+    taken: dict[str, str] = {}
+    for entry in entries_of(spec["extractor"]):
+        stream = stream_of(entry)
+        name = table_name(stream)
+        if not name or name.startswith(RESERVED_PREFIX) or name in taken:
+            other = f"The stream {taken[name]} has that table already" if name in taken else "That is no table's name"
+            raise MoverError(
+                f"The stream {stream} cannot have the table {name or 'without a name'}",
+                reason=f"{other}.",
+                remedy="Give the stream another name.",
+                code="stream-name",
+                stream=stream,
+            )
+        taken[name] = stream
+    for model in spec.get("models") or ():
+        if (name := PurePosixPath(model["path"]).stem.lower()) in taken:
+            raise MoverError(
+                f"The model {name} would replace the table of the stream {taken[name]}",
+                reason=f"{model['path']} is named like the table that the pipeline loads.",
+                remedy="Rename the file, or the stream.",
+                code="model-name-taken",
+                stream=taken[name],
+                file=model["path"],
+            )
+    return ", ".join(taken)
 
 
 def check_method(spec: Values) -> str:

@@ -37,7 +37,8 @@ def find_files(path: str, spec: Mapping[str, Any]) -> list[Found]:
     """The files of an extractor's path or pattern. Raises MoverError for one that lies outside the allowed folders."""
     allowed = spec.get("allowed_folders", ())
     place = paths.resolve(path, allowed=allowed, base=spec["files_folder"])
-    matches = sorted(glob.glob(place, recursive=True)) if is_pattern(path) else [place]
+    is_one = os.path.isfile(place) or not is_pattern(path)  # a name may hold a wildcard's letter
+    matches = [place] if is_one else sorted(glob.glob(place, recursive=True))
     # Each match is resolved again: a link inside the folder may lead out of it.
     files = [paths.resolve(match, allowed=allowed) for match in matches]
     return [Found(file, os.path.getsize(file)) for file in files if os.path.isfile(file)]

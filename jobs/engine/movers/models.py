@@ -47,7 +47,7 @@ def build(spec: Mapping[str, Any]) -> int:
         log("The workspace has no SQL models", source=SOURCE)
         return 0
     names = ", ".join(model.name for model in models)
-    log(f"{len(models)} SQL models, in this order: {names}", source=SOURCE)
+    log(f"{len(models)} SQL model{'' if len(models) == 1 else 's'}, in this order: {names}", source=SOURCE)
     store = STORES[plugin](spec)
     try:
         failures = build_all(models, store)

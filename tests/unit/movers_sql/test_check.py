@@ -113,3 +113,11 @@ def test_incremental_without_a_key_is_refused(shop: Place) -> None:
     source = {"dialect": "postgresql", "host": "db", "user": "u", "database": "d", "tables": [table]}
     ended = shop.run("check", extractor={"plugin": "tap-sql", "name": "Source", "settings": source})
     assert ended.error["headline"] == "Source, stream orders: the setting replication_key is missing"
+
+
+def test_two_streams_of_one_table_and_a_model_named_like_a_stream_are_refused(shop: Place) -> None:
+    shop.models = {"orders.sql": "select 1 as one"}
+    assert shop.run("check").error["code"] == "model-name-taken"
+    shop.models = {}
+    shop.spec["extractor"]["settings"]["files"].append({**entry(shop), "stream": "Orders"})
+    assert shop.run("check").error["code"] == "stream-name"
