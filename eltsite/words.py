@@ -35,7 +35,7 @@ def duration(seconds: float | None) -> str:
         return NOT_KNOWN
     seconds = max(0.0, float(seconds))
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s".replace(".0 s", " s")
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -108,7 +108,7 @@ def size(count: float | None) -> str:
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+            return f"{amount:.0f} {unit}" if unit == "B" or (unit == "kB" and amount >= 100) else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
 

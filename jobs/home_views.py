@@ -37,6 +37,7 @@ FIRES_OF_ONE = 24
 NEEDS_DAYS = 7
 NEEDS_LISTED = 12
 RUNNING_LISTED = 6
+ENDINGS = (JobStatus.COMPLETE, JobStatus.ERROR, JobStatus.STOPPED)
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,18 @@ class Need:
 def show_home(request: HttpRequest, workspace: Workspace) -> HttpResponse:
     """The home. A script may ask for one of its panels alone."""
     now = timezone.now()
-    parts = {"needs": _needs_context, "now": _now_context, "rest": _rest_context}
     base = {"nav": "home", "here": workspace, "now": now, "may_run": access_of(request).can(workspace, "run")}
-    part = request.GET.get("part", "")
-    if is_part(request) and part in parts:
-        watch = watched(request, workspace, now) if part != "now" else []
-        return render(request, f"workspaces/_home_{part}.html", base | parts[part](request, workspace, now, watch))
-    watch = watched(request, workspace, now)
-    context = base
-    for gather in (_needs_context, _now_context):
-        context = context | gather(request, workspace, now, watch)
-    urgent = [need.pipeline.pk for need in context["needs"] if need.pipeline] + [
-        job.pipeline_id for job in context["active"] if job.pipeline_id
-    ]
-    context |= _rest_context(request, workspace, now, watch, urgent=urgent)
-    return render(request, "workspaces/home.html", context)
+    part = request.GET.get("part", "") if is_part(request) else ""
+    watch = watched(request, workspace, now) if part != "now" else []
+    needs = _needs_context(request, workspace, now, watch) if part != "now" else {}
+    active = _now_context(request, workspace, now) if part != "needs" else {}
+    if part in ("needs", "now"):
+        return render(request, f"workspaces/_home_{part}.html", base | needs | active)
+    needing = [need.pipeline.pk for need in needs["needs"] if need.pipeline]
+    working = [job.pipeline_id for job in active["active"] if job.pipeline_id]
+    rest = _rest_context(request, workspace, now, watch, _first_pipelines(request, workspace, needing, working))
+    template = "workspaces/_home_rest.html" if part == "rest" else "workspaces/home.html"
+    return render(request, template, base | needs | active | rest)
 
 
 def watched(request: HttpRequest, workspace: Workspace, now: datetime) -> list[Pipeline]:
@@ -80,6 +78,7 @@ def watched(request: HttpRequest, workspace: Workspace, now: datetime) -> list[P
     soon = Q(next_run_at__lte=now + timedelta(hours=FIRE_HOURS), is_paused=False)
     found = workspace.pipelines.visible_to(request.user).filter(Q(status=PipelineStatus.FAILED) | soon)  # type: ignore[attr-defined]
     fields = (
+        "workspace",
         "number",
         "label",
         "status",
@@ -93,9 +92,7 @@ def watched(request: HttpRequest, workspace: Workspace, now: datetime) -> list[P
     return list(found.only(*fields).order_by("next_run_at")[:500])
 
 
-def _needs_context(
-    request: HttpRequest, workspace: Workspace, now: datetime, watch: list[Pipeline], **_: Any
-) -> dict[str, Any]:
+def _needs_context(request: HttpRequest, workspace: Workspace, now: datetime, watch: list[Pipeline]) -> dict[str, Any]:
     needs = [
         *_failed_runs(request, workspace, now),
         *_failed_checks(watch),
@@ -117,7 +114,20 @@ def _needs_context(
         "needs": needs[:NEEDS_LISTED],
         "more_needs": max(0, len(needs) - NEEDS_LISTED),
         "headline": needs_headline(needs),
+        "today_words": _today_words(workspace, now),
     }
+
+
+def _today_words(workspace: Workspace, now: datetime) -> str:
+    """How the runs of this day (in UTC, as the counters are kept) ended."""
+    today = DayCount.objects.filter(workspace=workspace, day=now.astimezone(UTC).date())
+    counts = dict(today.values_list("status", "count"))
+    if not counts:
+        return "No run has ended today."
+    parts = [
+        f"{words.grouped(counts[status])} {status_name(status).lower()}" for status in ENDINGS if counts.get(status)
+    ]
+    return f"{words.counted(sum(counts.values()), 'run')} ended today: {', '.join(parts)}."
 
 
 def needs_headline(needs: list[Need]) -> str:
@@ -218,9 +228,7 @@ def _skipped(request: HttpRequest, workspace: Workspace, now: datetime) -> list[
     ]
 
 
-def _now_context(
-    request: HttpRequest, workspace: Workspace, now: datetime, watch: list[Pipeline], **_: Any
-) -> dict[str, Any]:
+def _now_context(request: HttpRequest, workspace: Workspace, now: datetime) -> dict[str, Any]:
     found = Job.objects.visible_to(request.user).filter(workspace=workspace, status__in=ACTIVE)
     jobs = list(
         found.select_related("pipeline")
@@ -259,10 +267,9 @@ def _running_row(job: Job, now: datetime) -> dict[str, Any]:
 
 
 def _rest_context(
-    request: HttpRequest, workspace: Workspace, now: datetime, watch: list[Pipeline], urgent: list[Any] | None = None
+    request: HttpRequest, workspace: Workspace, now: datetime, watch: list[Pipeline], pipelines: list[Pipeline]
 ) -> dict[str, Any]:
     fires = [pipeline for pipeline in watch if pipeline.next_run_at and pipeline.next_run_at >= now]
-    pipelines = _first_pipelines(request, workspace, urgent or [])
     return {
         "days": (days := day_rows(workspace, now)),
         "today": now.astimezone(UTC).date(),
@@ -276,17 +283,21 @@ def _rest_context(
     }
 
 
-def _first_pipelines(request: HttpRequest, workspace: Workspace, urgent: list[Any]) -> list[Pipeline]:
-    """The pipelines that need a person or are at work, then the others by name; the total comes along."""
+def _first_pipelines(
+    request: HttpRequest, workspace: Workspace, needing: list[Any], working: list[Any]
+) -> list[Pipeline]:
+    """The pipelines that need a person, those at work, then the others by name; the total comes along."""
     found = workspace.pipelines.visible_to(request.user)  # type: ignore[attr-defined]
-    order = Case(When(pk__in=urgent, then=Value(0)), default=Value(1), output_field=IntegerField())
+    ranks = [When(pk__in=needing, then=Value(0)), When(pk__in=working, then=Value(1))]
+    order = Case(*ranks, default=Value(2), output_field=IntegerField())
     found = found.annotate(total=Window(Count("pk")), urgency=order).order_by("urgency", "label", "pk")
     return list(with_what_rows_need(found)[:HOME_PIPELINES])
 
 
 def fire_times(fires: list[Pipeline], now: datetime) -> list[datetime]:
     """When they fire within the hours shown; of a schedule that fires all the time only the first ones."""
-    end, found = now + timedelta(hours=FIRE_HOURS), []
+    end = now + timedelta(hours=FIRE_HOURS)
+    found: list[datetime] = []
     for pipeline in fires:
         if len(found) >= FIRES_DRAWN or pipeline.next_run_at is None:
             break
@@ -311,7 +322,9 @@ def day_rows(workspace: Workspace, now: datetime) -> list[Day]:
     return [
         Day(
             day,
-            *(counts.get((day, status), 0) for status in (JobStatus.COMPLETE, JobStatus.ERROR, JobStatus.STOPPED)),
+            complete=counts.get((day, JobStatus.COMPLETE), 0),
+            error=counts.get((day, JobStatus.ERROR), 0),
+            stopped=counts.get((day, JobStatus.STOPPED), 0),
             href=f"{base}?created_after={day}T00:00:00Z&created_before={day + timedelta(days=1)}T00:00:00Z",
         )
         for day in days

@@ -112,7 +112,9 @@ def list_jobs(request: HttpRequest, workspace: Workspace) -> HttpResponse:
         anchor = Job.objects.visible_to(request.user).filter(workspace=workspace, number=after or before).first()
     page = slice_of(found, before=before, after=after, anchor=anchor)
     filters = _without(request.GET, "before", "after")
-    pipelines = list(workspace.pipelines.visible_to(request.user).only("label", "number")[:PIPELINES_OFFERED])  # type: ignore[attr-defined]
+    pipelines = list(
+        workspace.pipelines.visible_to(request.user).only("workspace", "label", "number")[:PIPELINES_OFFERED]
+    )  # type: ignore[attr-defined]
     context = {
         "nav": "jobs",
         "here": workspace,

@@ -25,7 +25,7 @@ MOST_MATCHES = 2000
 def _number(request: HttpRequest, name: str, default: int, most: int) -> int:
     """A whole number from the address, held within its bounds; nonsense counts as absent."""
     text = request.GET.get(name, "")
-    return min(int(text), most) if text.isdecimal() and len(text) < 16 else default
+    return min(int(text), most) if text.isdecimal() and len(text) < 17 else default
 
 
 def _wanted(request: HttpRequest) -> dict[str, str]:

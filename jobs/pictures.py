@@ -236,14 +236,17 @@ def axis_marks(total: float) -> list[float]:
     return [index * step for index in range(int(total // step) + 1)]
 
 
-def lane(span: Span | None, *, total: float, usual_end: float | None = None, note: str = "") -> str:
-    """One row of a Gantt: the bar of a step, with rules at the time marks and, while it runs, the usual length."""
+def lane(span: Span | None, *, total: float, usual_end: float | None = None, note: str = "", note_at: float = 0) -> str:
+    """One row of a Gantt: the bar of a step, with rules at the time marks and, while it runs, the usual length.
+
+    Without a span there is a note instead, at `note_at` seconds.
+    """
     rules = "".join(
         f'<line class="rule" x1="{_n(mark / total * 100)}%" x2="{_n(mark / total * 100)}%" y1="0" y2="30"/>'
         for mark in axis_marks(total)[1:]
     )
     if span is None:
-        return f'<svg aria-hidden="true">{rules}<text x="0" y="19">{escape(note)}</text></svg>'
+        return f'<svg aria-hidden="true">{rules}<text x="{_n(min(note_at / total * 100, 85))}%" y="19">{escape(note)}</text></svg>'
     start = min(span.start / total * 100, 99.5)
     width = max(0.5, min(100 - start, (span.end - span.start) / total * 100))
     band = ""
@@ -310,8 +313,8 @@ def trend(
         return ""
     most = max([*values, *(band or ())]) or 1
     step = _time_step(most) if is_time else nice_step(most)
-    top = max(most, step)
-    scale = 98 / (top * 1.04)
+    top = ceil(most / step) * step
+    scale = 98 / top
     marks = [index * step for index in range(int(top // step) + 1)]
     name = (lambda value: words.rough_duration(value) if value else "0") if is_time else words.short_number
     left = "".join(f'<text class="end-t" x="100%" y="{_n(114 - mark * scale)}">{name(mark)}</text>' for mark in marks)

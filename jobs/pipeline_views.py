@@ -90,7 +90,7 @@ def row_of(pipeline: Pipeline, workspace: Workspace, now: datetime) -> PipelineR
         ends=ends_of(pipeline),
         bars=bars_of(runs, active, workspace, now),
         usual=stories.usual_of(runs),
-        rows=active.rows_written if active is not None else last["rows"] if last else None,
+        rows=active.rows_written if active is not None and active.started_at else last["rows"] if last else None,
         active=active,
         upstream=list(pipeline.triggered_by.all()),
     )

@@ -122,7 +122,9 @@ def cause_of(job: Job) -> Cause | None:
     failed = next((step for step in job.steps if step.get("status") == "error"), None)
     if failed and job.exit_code is not None:
         happened += f" The step {failed.get('name')} ended with exit code {job.exit_code}."
-    place = [(name.capitalize(), str(error[name])) for name in ("stream", "file", "line", "column") if error.get(name)]
+    place = [
+        (name.capitalize(), _place(error[name])) for name in ("stream", "file", "line", "column") if error.get(name)
+    ]
     return Cause(
         happened=happened,
         safe=_what_is_safe(job),
@@ -131,6 +133,10 @@ def cause_of(job: Job) -> Cause | None:
         cost=_cost_of_retry(job),
         place=place,
     )
+
+
+def _place(value: Any) -> str:
+    return words.grouped(value) if isinstance(value, int) else str(value)
 
 
 def _what_is_safe(job: Job) -> str:
@@ -180,6 +186,11 @@ class Gantt:
 
     rows: Sequence[StepRow]
     total: float
+
+    @property
+    def last_end(self) -> float:
+        """Where the last bar ends: what was not run would have begun there."""
+        return max((row.span.end for row in self.rows if row.span), default=0.0)
 
 
 def gantt_of(job: Job, *, usual: Usual, now: datetime) -> Gantt:

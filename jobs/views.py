@@ -156,7 +156,7 @@ def log_context(job: Job) -> dict[str, Any]:
     else:
         first = max(0, job.log_lines - FIRST_LINES)
     chunks = LogChunk.objects.filter(job_id=job.pk, error_count__gt=0).order_by("first_line")
-    lines = read_log(job, sequence=first, limit=FIRST_LINES)
+    lines = read_log(job, sequence=first, limit=min(FIRST_LINES, job.log_lines - first))
     return {
         "lines": lines,
         "log_start": first,

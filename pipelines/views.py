@@ -55,21 +55,40 @@ def shown_components(pipeline: Pipeline) -> list[ShownComponent]:
         definition = definition_of(component.plugin)
         prefix = f"{component.name}."
         over = {key.removeprefix(prefix): value for key, value in pipeline.properties.items() if key.startswith(prefix)}
-        secrets = {**component.secrets_set, **{name: pipeline.secrets_set[prefix + name] for name in over if prefix + name in pipeline.secrets_set}}
+        secrets = {
+            **component.secrets_set,
+            **{name: pipeline.secrets_set[prefix + name] for name in over if prefix + name in pipeline.secrets_set},
+        }
         settings = [
             _shown(setting, component.properties, over, secrets)
             for setting in definition.settings
-            if not setting.hidden and (setting.name in over or setting.name in component.properties or setting.default is not None)
+            if not setting.hidden
+            and (setting.name in over or setting.name in component.properties or setting.default is not None)
         ]
-        found.append(ShownComponent(component, component.plugin.get_plugin_type_display(), definition.label or component.plugin.name, settings))
+        found.append(
+            ShownComponent(
+                component,
+                component.plugin.get_plugin_type_display(),
+                definition.label or component.plugin.name,
+                settings,
+            )
+        )
     return found
 
 
-def _shown(setting: Setting, own: Mapping[str, Any], over: Mapping[str, Any], secrets: Mapping[str, Any]) -> ShownSetting:
+def _shown(
+    setting: Setting, own: Mapping[str, Any], over: Mapping[str, Any], secrets: Mapping[str, Any]
+) -> ShownSetting:
     is_set = setting.name in over or setting.name in own
     note = "set by this pipeline" if setting.name in over else "" if setting.name in own else "by default"
     if setting.is_secret:
-        return ShownSetting(setting.name, setting.title, "Stored, never shown" if is_set else "Not set", _set_by(secrets.get(setting.name)), True)
+        return ShownSetting(
+            setting.name,
+            setting.title,
+            "Stored, never shown" if is_set else "Not set",
+            _set_by(secrets.get(setting.name)),
+            True,
+        )
     value = over.get(setting.name, own.get(setting.name, setting.default))
     text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return ShownSetting(setting.name, setting.title, text or "empty", note)
@@ -94,7 +113,11 @@ def find(request: HttpRequest, workspace: Workspace, number: int) -> Pipeline:
 def state_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
     """Where the next run begins, stream by stream, for each pair of ends."""
     rows = []
-    for state in PipelineState.objects.filter(pipeline=pipeline).select_related("extractor", "loader").defer("extractor__properties", "loader__properties"):
+    for state in (
+        PipelineState.objects.filter(pipeline=pipeline)
+        .select_related("extractor", "loader")
+        .defer("extractor__properties", "loader__properties")
+    ):
         bookmarks = state.state.get("bookmarks", {}) if isinstance(state.state, dict) else {}
         for stream, values in sorted(bookmarks.items()):
             rows.append({"state": state, "stream": stream, "values": _bookmark_text(values)})
@@ -167,7 +190,9 @@ def delete(request: HttpRequest, workspace: Workspace, number: int) -> HttpRespo
         typed = request.POST.get("label", "").strip()
         try:
             if typed != pipeline.label:
-                raise Invalid.field("label", f"“{typed[:80]}” is not the pipeline's name. Type {pipeline.label} to delete it.")
+                raise Invalid.field(
+                    "label", f"“{typed[:80]}” is not the pipeline's name. Type {pipeline.label} to delete it."
+                )
             services.delete_pipeline(pipeline, user=request.user)
         except Invalid as error:
             fault = error.message

@@ -45,5 +45,7 @@ class ProfileForm(forms.ModelForm):
     def clean_time_zone(self) -> str:
         zone = self.cleaned_data["time_zone"].strip()
         if zone not in zoneinfo.available_timezones():
-            raise forms.ValidationError(f"{zone} is not a time zone. Choose one from the list, such as Europe/Helsinki.")
+            raise forms.ValidationError(
+                f"{zone} is not a time zone. Choose one from the list, such as Europe/Helsinki."
+            )
         return zone

@@ -6,13 +6,11 @@ import zoneinfo
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.tokens import default_token_generator
 from django.contrib.auth.views import LoginView, PasswordResetConfirmView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse, reverse_lazy
-from django.utils.encoding import force_bytes
-from django.utils.http import url_has_allowed_host_and_scheme, urlsafe_base64_encode
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from workspaces.forms import ProfileForm, SignInForm
@@ -47,11 +45,6 @@ class Welcome(PasswordResetConfirmView):
         response = super().form_valid(form)
         toast(self.request, f"Welcome, {form.user.display_name}. Your password is set.")
         return response
-
-
-def welcome_path(user: User) -> str:
-    """The path of a link by which this person sets a password, once, within the time of PASSWORD_RESET_TIMEOUT."""
-    return reverse("welcome", args=[urlsafe_base64_encode(force_bytes(user.pk)), default_token_generator.make_token(user)])
 
 
 @login_required

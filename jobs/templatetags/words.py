@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -65,9 +66,14 @@ def status_name(status: str) -> str:
     return STATUS_NAMES.get(word, word.replace("_", " ").capitalize())
 
 
-register.filter("grouped", words.grouped)
-register.filter("duration", words.duration)
-register.filter("size", words.size)
+def _of_number(say: Callable[[float | None], str]) -> Callable[[Any], str]:
+    """A number's words; what a JSON value does not hold reaches a filter as an empty text, and is not known."""
+    return lambda value: say(None if value == "" else value)
+
+
+register.filter("grouped", _of_number(words.grouped))
+register.filter("duration", _of_number(words.duration))
+register.filter("size", _of_number(words.size))
 register.filter("sentence", words.sentence)
 register.filter("status_class", status_class)
 register.filter("status_name", status_name)
@@ -163,6 +169,12 @@ def time_element(at: datetime | None, text: str) -> SafeString:
 def ago(at: datetime | None, now: datetime | None = None) -> SafeString:
     """ "5 h 38 min ago", exact on hover."""
     return time_element(at, words.relative(at, now or timezone.now()))
+
+
+@register.simple_tag
+def ago_text(at: datetime | None, now: datetime) -> str:
+    """The same as plain text, where the exact time stands beside it."""
+    return words.relative(at, now)
 
 
 @register.simple_tag

@@ -195,12 +195,19 @@
   }
 
   // ---------- moving ----------
-  function goTo(index, isMiddle) {
-    view.scrollTop = offsetOf(Math.max(0, isMiddle ? index - Math.floor(seen() / 3) : index));
+  // The table gets its full height first: one cannot scroll to where nothing is yet.
+  function scrollTo(pixels) {
+    const wanted = Math.max(0, Math.min(pixels, height() - space()));
+    if (view.scrollHeight < wanted + view.clientHeight) body.append(pad(wanted + view.clientHeight - view.scrollHeight));
+    view.scrollTop = wanted;
     draw(true);
   }
 
-  const toEnd = () => { view.scrollTop = view.scrollHeight; draw(true); };
+  function goTo(index, isMiddle) {
+    scrollTo(offsetOf(Math.max(0, isMiddle ? index - Math.floor(seen() / 3) : index)));
+  }
+
+  const toEnd = () => { scrollTo(Infinity); if (wrap.checked) view.scrollTop = view.scrollHeight; };
 
   function goToLine(number) {
     setFollow(false);
