@@ -27,7 +27,9 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--bind", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all")
         parser.add_argument("--processes", type=int, default=2)
-        parser.add_argument("--threads", type=int, default=8)
+        parser.add_argument(
+            "--threads", type=int, default=16, help="per process; more than the eight logs it lets be followed at once"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         Server(
