@@ -118,6 +118,8 @@ class JobLogsView(ResourceView):
         job = self.find(Job.objects, job_id)
         sequence = read_number(request, "sequence", default=0, minimum=0, maximum=MAX_SEQUENCE)
         encode = as_text if isinstance(request.accepted_renderer, TextRenderer) else as_ndjson
+        if request.method == "HEAD":
+            return self._stream(request, ())
         if read_flag(request, "follow"):
             followed = FollowedLog.acquire(job, encode, sequence=sequence)
             if followed is None:

@@ -100,6 +100,15 @@ def test_nothing_to_give_is_a_204(api, job, path):
         assert (response.status_code, response.content) == (204, b"")
 
 
+def test_asking_for_the_head_alone_reads_no_line(api, job, path):
+    write(job, 0, 2)
+    with CaptureQueriesContext(connection) as queries:
+        response = api.head(path, {"follow": "true"}, headers={"Accept": "application/x-ndjson"})
+        assert (response.status_code, response["Content-Type"]) == (200, "application/x-ndjson")
+        assert body_of(response) == ""
+    assert not any("logchunk" in query["sql"] for query in queries)
+
+
 @pytest.mark.parametrize("sequence", ["-1", "x", "1.5"])
 def test_a_sequence_that_is_no_number_is_a_json_error_whatever_was_accepted(api, path, sequence):
     response = api.get(path, {"sequence": sequence}, headers={"Accept": "text/plain"})
@@ -147,7 +156,7 @@ def test_following_gives_lines_as_they_come_and_ends_with_the_job(job):
             write(job, 4, 1)
             Job.objects.filter(pk=job.pk).update(status="COMPLETE")
 
-    log_streams.places.acquire()
+    assert log_streams.places.acquire(blocking=False)
     followed = FollowedLog(job, as_text, sequence=1, pause=pause)
     pieces = [piece.decode().count("\n") for piece in followed]
     followed.close()
@@ -171,12 +180,12 @@ def test_a_place_is_given_back_once_also_when_half_read(job):
 def test_following_a_deleted_or_silent_job_comes_to_an_end(job, monkeypatch):
     clock = iter(range(0, 1000, 20))
     monkeypatch.setattr(log_streams.time, "monotonic", lambda: float(next(clock)))
-    log_streams.places.acquire()
+    assert log_streams.places.acquire(blocking=False)
     silent = FollowedLog(job, as_text, sequence=0, pause=lambda seconds: None)
     assert list(silent) == []
     silent.close()
     Job.objects.all().delete()
-    log_streams.places.acquire()
+    assert log_streams.places.acquire(blocking=False)
     gone = FollowedLog(job, as_text, sequence=0, pause=lambda seconds: pytest.fail("waited for a deleted job"))
     assert list(gone) == []
     gone.close()
