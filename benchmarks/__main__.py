@@ -1,0 +1,306 @@
+"""`make bench`: jobs against the plain engine, in one run, as ratios. Writes docs/benchmarks.md.
+
+A job is timed from startTime to endTime, through a real worker. The comparator is a fresh Python process that does the
+same move with the engine alone, at its default threads; its seconds are those of the whole process. The two are
+interleaved, so that a machine that is busy for a while slows both.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRATCH = Path(tempfile.mkdtemp(prefix="eltsite-bench-"))
+SCRATCH.chmod(0o755)
+for name in [name for name in os.environ if name.startswith("ELTSITE_")]:
+    del os.environ[name]
+os.environ["ELTSITE_HOME"] = str(SCRATCH / "home")
+os.environ["DJANGO_SETTINGS_MODULE"] = "eltsite.settings"
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
+
+import django  # noqa: E402
+
+django.setup()
+
+import duckdb  # noqa: E402
+import psutil  # noqa: E402
+import psycopg  # noqa: E402
+
+from benchmarks.engine import TYPES  # noqa: E402
+from jobs import folders, installation  # noqa: E402
+from jobs.logs import read_log  # noqa: E402
+from jobs.models import Job  # noqa: E402
+from jobs.services import create_job  # noqa: E402
+from jobs.status import TERMINAL, JobStatus  # noqa: E402
+from pipelines.models import DataPlugin, Pipeline, PipelineStatus  # noqa: E402
+from pipelines.services import save_component, save_pipeline  # noqa: E402
+from tests import postgres_server  # noqa: E402
+from workspaces.models import User, Workspace, WorkspaceStatus  # noqa: E402
+from workspaces.services import create_workspace  # noqa: E402
+
+MIB = 1024 * 1024
+ROW = """
+    SELECT n AS id, n % 50021 AS customer, 'Customer ' || (n % 50021) AS name,
+           ['Turku', 'Rauma', 'Kotka', 'Oulu', 'Vaasa'][1 + n % 5] AS city,
+           ((n * 7919) % 1000000 / 100)::DECIMAL(12,2) AS amount, (n % 997) / 997.0::DOUBLE AS ratio, n % 3 = 0 AS is_paid,
+           DATE '2024-01-01' + (n % 700)::INTEGER AS day,
+           TIMESTAMP '2024-01-01' + INTERVAL 1 SECOND * (n % 60000000) AS at,
+           CASE WHEN n % 10 = 0 THEN NULL ELSE 'order note number ' || n || ', please ring twice' END AS note
+    FROM range(1, {rows} + 1) AS t(n)
+"""
+# Cast first: the engine guesses a double where a job keeps a decimal.
+SAME = (
+    "SELECT count(*), "
+    + ", ".join(f'sum(hash(CAST("{column}" AS {kind})))' for column, kind in TYPES.items())
+    + " FROM {table}"
+)
+
+
+@dataclass
+class Result:
+    """What was measured of one move."""
+
+    name: str
+    job_seconds: list[float] = field(default_factory=list)
+    engine_seconds: list[float] = field(default_factory=list)
+    peak_pss: int = 0
+
+    @property
+    def ratio(self) -> float:
+        """The job's rows per second as a part of the engine's, by medians."""
+        return statistics.median(self.engine_seconds) / statistics.median(self.job_seconds)
+
+
+def until(condition: Callable[[], bool], seconds: float = 300) -> None:
+    """Wait, up to a deadline."""
+    limit = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > limit:
+            raise SystemExit("the benchmark's installation did not answer in time")
+        time.sleep(0.05)
+
+
+class Memory:
+    """The proportional memory (PSS) of a process and all its descendants, sampled while something runs."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        self._stop = threading.Event()
+        self.peak = 0
+
+    def __enter__(self) -> Memory:
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._stop.wait(0.1):
+            total = 0
+            for process in [self._root, *self._root.children(recursive=True)]:
+                try:
+                    total += process.memory_full_info().pss
+                except psutil.Error:
+                    continue
+            self.peak = max(self.peak, total)
+
+
+def make_workspace() -> Workspace:
+    """A workspace that is ready."""
+    workspace = create_workspace(name="Bench", owner=User.objects.create_user("bench"))
+
+    def ready() -> bool:
+        workspace.refresh_from_db()
+        return workspace.status != WorkspaceStatus.PROVISIONING
+
+    until(ready)
+    return workspace
+
+
+def make_pipeline(workspace: Workspace, label: str, plugin: str, settings: dict[str, Any], schema: str) -> Pipeline:
+    """A checked pipeline into a schema of its own, so that each run begins with nothing."""
+    found = DataPlugin.objects.get(name=plugin, workspace__isnull=True)
+    tap = save_component(workspace, name=f"{label} source", plugin=found, properties=settings)
+    pipeline = save_pipeline(
+        workspace,
+        label=label,
+        components=[tap, "Warehouse"],
+        properties={"Warehouse.schema": schema, "Warehouse.path": f"bench-{schema}.duckdb"},
+        timeout_seconds=3600,
+    )
+
+    def settled() -> bool:
+        pipeline.refresh_from_db()
+        return pipeline.status != PipelineStatus.PROVISIONING
+
+    until(settled)
+    if pipeline.status != PipelineStatus.READY:
+        raise SystemExit(f"{label}: {pipeline.status_reason}")
+    return pipeline
+
+
+def run_job(pipeline: Pipeline) -> Job:
+    """Run to the end."""
+    job = create_job(pipeline)
+    until(lambda: Job.objects.get(pk=job.pk).status in TERMINAL)
+    job.refresh_from_db()
+    if job.status != JobStatus.COMPLETE or job.rows_written != ROWS:
+        raise SystemExit(f"{pipeline.label} ended {job.status}: {job.headline} {job.error}")
+    return job
+
+
+def run_engine(kind: str, source: str, target: Path) -> float:
+    """The plain engine in a fresh process; its whole time."""
+    target.unlink(missing_ok=True)
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "engine.py"), kind, source, str(target)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - started
+
+
+def facts_of(path: Path, table: str) -> tuple[Any, ...]:
+    """Count and column hashes of a table."""
+    with duckdb.connect(str(path), read_only=True) as store:
+        return store.execute(SAME.format(table=table)).fetchone()
+
+
+def compare(
+    workspace: Workspace, root_pid: int, name: str, kind: str, source: str, plugin: str, settings: dict[str, Any]
+) -> Result:
+    """Rounds of job and engine, turn about; the tables of each round must be equal."""
+    result = Result(name)
+    for round_ in range(ROUNDS):
+        schema = f"{kind}{round_}"
+        pipeline = make_pipeline(workspace, f"{name} {round_}", plugin, settings, schema)
+        plain = SCRATCH / f"{kind}.duckdb"
+        order = [True, False] if round_ % 2 else [False, True]
+        for is_job in order:
+            if is_job:
+                with Memory(root_pid) as memory:
+                    result.job_seconds.append(run_job(pipeline).duration_seconds or 0)
+                result.peak_pss = max(result.peak_pss, memory.peak)
+            else:
+                result.engine_seconds.append(run_engine(kind, source, plain))
+        path = folders.of_workspace(workspace) / f"bench-{schema}.duckdb"
+        if facts_of(path, f"{schema}.rows") != facts_of(plain, "rows"):
+            raise SystemExit(f"{name}: the tables differ")
+        for left in path.parent.glob(f"bench-{schema}.duckdb*"):
+            left.unlink()
+        print(
+            f"  round {round_ + 1}: job {result.job_seconds[-1]:.2f} s, engine {result.engine_seconds[-1]:.2f} s",
+            flush=True,
+        )
+    return result
+
+
+def measure_waits(workspace: Workspace) -> tuple[float, float]:
+    """Medians of 20: from the request of a job to RUNNING, and on to its first log line, on an idle system."""
+    (folders.of_workspace(workspace) / "files" / "tiny.csv").write_text("id\n1\n")
+    pipeline = make_pipeline(
+        workspace, "Tiny", "tap-files", {"files": '[{"stream": "tiny", "path": "tiny.csv"}]'}, "tiny"
+    )
+    running, line = [], []
+    for _ in range(20):
+        started = time.monotonic()
+        job = create_job(pipeline)
+        until(lambda job=job: Job.objects.get(pk=job.pk).status != JobStatus.QUEUED)
+        running.append(time.monotonic() - started)
+        until(lambda job=job: bool(read_log(job, limit=1)))
+        line.append(time.monotonic() - started - running[-1])
+        until(lambda job=job: Job.objects.get(pk=job.pk).status in TERMINAL)
+    return statistics.median(running), statistics.median(line)
+
+
+def write_report(results: list[Result], waits: tuple[float, float]) -> None:
+    """docs/benchmarks.md, and the same on the screen."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`: jobs through a real worker (startTime to endTime) against the plain engine in a fresh",
+        "Python process (`benchmarks/engine.py`), interleaved, medians; the tables of each round are compared.",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 1024**3:.0f} GiB, "
+        f"Python {platform.python_version()}, duckdb {duckdb.__version__}, {ROWS:,} rows of ten columns, {ROUNDS} rounds.",
+        "",
+        "| Move | Job | Engine | Rows/s of the job | Job : engine | Peak memory (PSS) of all processes |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        job, engine = statistics.median(result.job_seconds), statistics.median(result.engine_seconds)
+        lines.append(
+            f"| {result.name} | {job:.2f} s | {engine:.2f} s | {ROWS / job:,.0f} | {result.ratio:.2f} | {result.peak_pss / MIB:.0f} MB |"
+        )
+    lines += [
+        "",
+        f"A job created on an idle system is RUNNING after {waits[0] * 1000:.0f} ms, and its first log line is readable",
+        f"{waits[1] * 1000:.0f} ms later (medians of 20).",
+        "",
+    ]
+    text = "\n".join(lines)
+    print(text)
+    if ROWS == 1_000_000:
+        (ROOT / "docs" / "benchmarks.md").write_text(text)
+
+
+def main() -> None:
+    """Make the data, start an installation, measure, report."""
+    installation.prepare()
+    postgres_server.start()
+    url = os.environ[postgres_server.ADDRESS]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), "up", "--port", "8977"], start_new_session=True
+    )
+    try:
+        workspace = make_workspace()
+        data = folders.of_workspace(workspace) / "files" / "rows.csv"
+        with duckdb.connect() as maker:
+            maker.execute(f"COPY ({ROW.format(rows=ROWS)}) TO '{data}' (HEADER)")
+        kinds = {"VARCHAR": "text", "DOUBLE": "double precision"}
+        with psycopg.connect(url, autocommit=True) as connection, data.open("rb") as rows:
+            columns = ", ".join(f'"{column}" {kinds.get(kind, kind)}' for column, kind in TYPES.items())
+            connection.execute(f"CREATE TABLE rows ({columns})")
+            with connection.cursor().copy("COPY rows FROM STDIN (FORMAT csv, HEADER)") as copy:
+                while block := rows.read(MIB):
+                    copy.write(block)
+            connection.execute("VACUUM ANALYZE rows")
+        csv = {"files": '[{"stream": "rows", "path": "rows.csv"}]'}
+        source = {
+            "dialect": "postgresql",
+            "host": url.split("host=")[1],
+            "user": "postgres",
+            "database": "postgres",
+            "tables": '[{"stream": "rows", "table": "rows"}]',
+        }
+        print("CSV file -> DuckDB", flush=True)
+        results = [compare(workspace, process.pid, "CSV file -> DuckDB", "csv", str(data), "tap-files", csv)]
+        print("PostgreSQL -> DuckDB", flush=True)
+        results.append(compare(workspace, process.pid, "PostgreSQL -> DuckDB", "postgres", url, "tap-sql", source))
+        write_report(results, measure_waits(workspace))
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
