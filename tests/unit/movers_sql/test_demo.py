@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from jobs import demo_shop
-from tests.unit.movers_sql.conftest import ROOT, Place
+from tests.unit.movers_sql.conftest import ROOT, Place, make_spec
 
 FILES = "read_csv('{0}/customers.csv')", "read_json('{0}/orders/*.gz')", "'{0}/products.parquet'"
 
@@ -102,3 +104,33 @@ def test_the_demos_models_agree_with_the_files(place: Place, shop: Path) -> None
 def test_the_demos_definition_loads_no_data_library() -> None:
     code = "import sys, jobs.demo_shop; sys.exit(any(name in sys.modules for name in ('duckdb', 'pyarrow')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """A demo component's properties as typed settings."""
+    (component,) = (component for component in demo_shop.COMPONENTS if component.name == name)
+    return {key: json.loads(text) if text.startswith("[") else text for key, text in component.properties.items()}
+
+
+def move(place: Place) -> dict[str, int]:
+    """Load from where the store says the last run ended; rows written by stream."""
+    state = {"bookmarks": {}}
+    ended = place.run("move", state=state, epoch=0, sequence=0, full_refresh=False, streams=None)
+    assert ended.exit_code == 0, ended.events
+    return {event["stream"]: event["rows_written"] for event in ended.of("stream") if event.get("done")}
+
+
+def test_the_demos_pipelines_run_twice_and_no_row_is_doubled(place: Place, shop: Path) -> None:
+    place.spec["extractor"]["settings"] = settings_of("Shop files")
+    assert place.run("check").exit_code == 0
+    assert move(place) == {"customers": 5000, "orders": 60000, "products": 400}
+    assert move(place) == {"customers": 0, "orders": 0, "products": 0}
+    place.models = {path.removeprefix("models/"): text.decode() for path, text in demo_shop.model_files().items()}
+    assert place.run("models").exit_code == 0
+    assert place.query("SELECT count(*), sum(orders) FROM shop.customer_value") == [(5000, 54026)]
+    export = Place(place.folder, make_spec("target-files", settings_of("Shop exports")))
+    export.spec["extractor"]["settings"] = settings_of("Shop catalogue")
+    for _ in range(2):
+        assert move(export) == {"customers": 5000, "products": 400}
+        rows = duckdb.sql(f"SELECT count(*) FROM '{place.folder}/exports/shop/products/*.parquet'").fetchall()
+        assert rows == [(400,)]
