@@ -171,8 +171,7 @@ class ComponentForm(ServiceForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial.setdefault("name", self.instance.name)
-        self.initial.setdefault("expected_revision", self.instance.revision)
+        self.initial |= {"name": self.instance.name, "expected_revision": self.instance.revision}
 
     def clean_other_properties(self) -> str:
         """JSON, or said here: the service takes a mapping."""
@@ -231,26 +230,27 @@ class PipelineForm(ServiceForm):
         row = self.instance
         components = DataComponent.objects.select_related("plugin", "workspace").order_by("workspace__name", "name")
         others = Pipeline.objects.alive().select_related("workspace").order_by("workspace__name", "label")
-        if row.pk:
+        self.is_new = row._state.adding
+        if not self.is_new:
             components = components.filter(workspace=row.workspace)
             others = others.filter(workspace=row.workspace).exclude(pk=row.pk)
         self._limit("extractor", components.filter(plugin__plugin_type="EXTRACTOR"))
         self._limit("loader", components.filter(plugin__plugin_type="LOADER"))
         self._limit("triggers", others)
-        for name, value in self._values(row).items():
-            self.initial.setdefault(name, value)
+        # Over what the base class read from the row: its properties are not to be shown as they are.
+        self.initial |= self._values(row)
 
     def _limit(self, name: str, rows: Any) -> None:
         """Offer these rows, under their workspaces' names while the pipeline has none yet."""
         field: Any = self.fields[name]
         field.queryset = rows
-        if not self.instance.pk:
+        if self.is_new:
             field.label_from_instance = lambda row: f"{row.workspace.name}: {row}"
 
     def _values(self, row: Pipeline) -> dict[str, Any]:
         names = ("label", "name", "schedule", "time_zone", "timeout_seconds", "max_retries", "retry_delay_seconds")
         values = {name: getattr(row, name) for name in names}
-        if row.pk:
+        if not self.is_new:
             steps = list(row.steps.select_related("component__plugin"))
             by_type = {step.component.plugin.plugin_type: step.component_id for step in steps}
             values |= {

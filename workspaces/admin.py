@@ -64,8 +64,7 @@ class WorkspaceForm(ServiceForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial.setdefault("name", self.instance.name)
-        self.initial.setdefault("domains", ", ".join(self.instance.domains))
+        self.initial |= {"name": self.instance.name, "domains": ", ".join(self.instance.domains)}
 
 
 class NewWorkspaceForm(WorkspaceForm):
