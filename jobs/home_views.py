@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -21,7 +20,7 @@ from jobs.pictures import Day
 from jobs.pipeline_views import is_late, row_of, with_what_rows_need
 from jobs.status import ACTIVE, STALE_SECONDS, JobStatus, JobType, StopReason
 from jobs.templatetags.words import status_name
-from pipelines.cron import next_fires
+from pipelines.cron import next_run_at
 from pipelines.cron_fields import CronFault
 from pipelines.models import Pipeline, PipelineStatus
 from workspaces.context import is_part, workspace_page
@@ -33,7 +32,7 @@ DAYS = 30
 FIRE_HOURS = 6
 FIRES_LISTED = 8
 FIRES_DRAWN = 300
-FIRES_OF_ONE = 24
+FIRES_OF_ONE = 25
 NEEDS_DAYS = 7
 NEEDS_LISTED = 12
 RUNNING_LISTED = 6
@@ -299,13 +298,21 @@ def fire_times(fires: list[Pipeline], now: datetime) -> list[datetime]:
     end = now + timedelta(hours=FIRE_HOURS)
     found: list[datetime] = []
     for pipeline in fires:
-        if len(found) >= FIRES_DRAWN or pipeline.next_run_at is None:
+        if len(found) >= FIRES_DRAWN:
             break
-        found.append(pipeline.next_run_at)
-        with suppress(CronFault):
-            more = next_fires(pipeline.schedule, pipeline.time_zone, pipeline.next_run_at, FIRES_OF_ONE)
-            found += [at for at in more if at <= end]
+        at, drawn = pipeline.next_run_at, 0
+        while at is not None and at <= end and drawn < FIRES_OF_ONE:
+            found.append(at)
+            drawn += 1
+            at = _fire_after(pipeline, at)
     return found[:FIRES_DRAWN]
+
+
+def _fire_after(pipeline: Pipeline, at: datetime) -> datetime | None:
+    try:
+        return next_run_at(pipeline.schedule, time_zone=pipeline.time_zone, after=at)
+    except CronFault:  # written by an older version; its page says what is wrong
+        return None
 
 
 def day_rows(workspace: Workspace, now: datetime) -> list[Day]:
