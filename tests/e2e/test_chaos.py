@@ -8,7 +8,9 @@ import os
 import time
 
 import psutil
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from jobs.engine.process import MARK
 from jobs.models import Job
@@ -53,53 +55,79 @@ def is_lost(job):
     return job.status == JobStatus.ERROR and job.headline == "Worker lost"
 
 
-def append_pipeline(workspace, url):
-    """A pipeline that appends rows after a replication key."""
-    import psycopg
+def database_of(url):
+    """A test database as the settings of a plugin."""
+    parts = conninfo_to_dict(url)
+    return {"host": parts["host"], "user": "postgres", "database": parts["dbname"]}
 
+
+def append_pipeline(workspace, url, *, loader="Warehouse", streams=1):
+    """A pipeline that appends rows after a replication key, from one stream or several."""
+    tables = []
     with psycopg.connect(url) as connection:
-        connection.execute("create table if not exists events (id bigint primary key, at timestamptz default now())")
-        connection.execute("insert into events select n from generate_series(1, 1000) n on conflict do nothing")
-    source = {
-        "dialect": "postgresql",
-        "host": url.split("host=")[1],
-        "user": "postgres",
-        "database": url.split("/")[3].split("?")[0],
-        "tables": json.dumps(
-            [{"stream": "events", "table": "events", "replication_method": "INCREMENTAL", "replication_key": "id"}]
-        ),
-    }
+        for number in range(streams):
+            connection.execute(f"create table events{number} as select n as id from generate_series(1, 1000) n")
+            tables.append(
+                {
+                    "stream": f"events{number}",
+                    "table": f"events{number}",
+                    "replication_method": "INCREMENTAL",
+                    "replication_key": "id",
+                }
+            )
+    source = {"dialect": "postgresql", **database_of(url), "tables": json.dumps(tables)}
     tap = save_component(workspace, name="Events source", plugin=plugin("tap-sql"), properties=source)
     return settle(
-        save_pipeline(
-            workspace,
-            label="Events",
-            components=[tap, "Warehouse"],
-            properties={"Warehouse.load_method": "append"},
-            timeout_seconds=600,
-        )
+        save_pipeline(workspace, label="Events", components=[tap, loader], properties={}, timeout_seconds=600)
     )
 
 
-@pytest.mark.parametrize("victim", ["supervisor", "mover and supervisor"])
-def test_a_kill_between_the_stores_commit_and_our_save_doubles_no_row(
-    shop, installation, scheduler, postgres_url, victim
-):
+def test_a_kill_between_duckdbs_commit_and_our_save_doubles_no_row(shop, installation, scheduler, postgres_url):
     pipeline = append_pipeline(shop, postgres_url)
     job = create_job(pipeline)
     until(lambda: Job.objects.get(pk=job.pk).status == JobStatus.RUNNING)
-    supervisor = supervisor_of(job)
-    mover = mover_of(installation)
+    mover, supervisor = mover_of(installation), supervisor_of(job)
     supervisor.suspend()  # from here on nothing the mover says is heard
-    until(lambda: not alive(mover), seconds=30, what="the mover to commit and end")
-    assert rows_of(shop, "select count(*) from {schema}.events") == [(1000,)]
+    until(lambda: not alive(mover), what="the mover to commit and end")
+    assert rows_of(shop, "select count(*) from {schema}.events0") == [(1000,)]
     assert not PipelineState.objects.get(pipeline=pipeline).state
     supervisor.kill()
 
     until(lambda: is_lost(job), seconds=60, what="the job to be lost")
     second = run(pipeline)
     assert (second.status, second.rows_written) == (JobStatus.COMPLETE, 0)
-    assert rows_of(shop, "select count(*), count(distinct id) from {schema}.events") == [(1000, 1000)]
+    assert rows_of(shop, "select count(*), count(distinct id) from {schema}.events0") == [(1000, 1000)]
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_a_mover_killed_right_after_a_commit_doubles_no_row(shop, installation, scheduler, postgres_url, round_):
+    """Many streams, each its own commit: the kill comes the moment the first of them is in the store."""
+    streams = 40
+    store = save_component(
+        shop, name="Store", plugin=plugin("target-postgres"), properties={**database_of(postgres_url), "schema": "out"}
+    )
+    pipeline = append_pipeline(shop, postgres_url, loader=store, streams=streams)
+    job = create_job(pipeline)
+    mover = mover_of(installation)
+    supervisor_of(job).suspend()
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+
+        def committed():
+            return connection.execute("select to_regclass('out.events0')").fetchone()[0] is not None
+
+        until(committed, what="the first commit")
+        mover.kill()
+        assert not PipelineState.objects.get(pipeline=pipeline).state
+        supervisor_of(job).kill()
+        until(lambda: is_lost(job), seconds=60, what="the job to be lost")
+        second = run(pipeline)
+
+        assert second.status == JobStatus.COMPLETE
+        assert second.rows_written < streams * 1000, "the kill came before the first commit"
+        for number in range(streams):
+            row = connection.execute(f"select count(*), count(distinct id) from out.events{number}").fetchone()
+            assert row == (1000, 1000), f"events{number}"
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))

@@ -58,8 +58,8 @@ def try_duckdb_table(connection: duckdb.DuckDBPyConnection, schema: str) -> str:
     """In a transaction that is rolled back."""
     with failures.explained(f"make a table in the schema {schema}"):
         connection.execute("BEGIN")
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(schema)}")
-        connection.execute(f"CREATE TABLE {ident(schema, SCRATCH)} AS SELECT 1 AS one")
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {stores.qualified(connection, schema)}")
+        connection.execute(f"CREATE TABLE {stores.qualified(connection, schema, SCRATCH)} AS SELECT 1 AS one")
         connection.execute("ROLLBACK")
     return f"in the schema {schema}; rolled back"
 

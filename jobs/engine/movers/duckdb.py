@@ -13,11 +13,21 @@ import duckdb
 
 from jobs.engine.movers import paths
 from jobs.engine.movers.protocol import MoverError, log
+from jobs.engine.movers.quoting import ident
 
 COMPATIBLE_WITH = "v1.0.0"  # so that plugins with an older duckdb can open what we create
 RETRY_SECONDS = 0.25
 SAY_EVERY_SECONDS = 15.0
 LOCK_HOLDER = re.compile(r"lock is held in (\S+).*?\(PID (\d+)\)")
+
+
+def qualified(connection: duckdb.DuckDBPyConnection, *names: str) -> str:
+    """A quoted schema, or table of a schema, with the file's own name before it.
+
+    DuckDB names the catalog after the file: without it, a schema of the same name would be ambiguous.
+    """
+    found = connection.execute("SELECT current_database()").fetchone()
+    return ident(str(found[0]) if found else "", *names)
 
 
 def connect(

@@ -51,6 +51,10 @@ class DuckDBWriter:
         )
         self.has_committed = False
 
+    def name(self, *table: str) -> str:
+        """The schema, or a table in it, quoted for a statement."""
+        return store.qualified(self.engine, self.schema, *table)
+
     def run(self, sql: str, values: Sequence[Any] | None = None) -> list[Any]:
         """One statement, its rows."""
         rows: list[Any] = self.engine.execute(sql, values).fetchall()
@@ -76,8 +80,7 @@ class DuckDBWriter:
         if not self.has_table(LOADS_TABLE):
             return {}
         rows = self.run(
-            f"SELECT stream, table_name, epoch, sequence, job, state FROM {ident(self.schema, LOADS_TABLE)}"
-            " WHERE pipeline = ?",
+            f"SELECT stream, table_name, epoch, sequence, job, state FROM {self.name(LOADS_TABLE)} WHERE pipeline = ?",
             [pipeline],
         )
         return {row[0]: Stored(row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows}
@@ -117,7 +120,7 @@ class DuckDBLoad:
     def __init__(self, writer: DuckDBWriter, target: Target) -> None:
         self._writer = writer
         self._target = target
-        self._table = ident(writer.schema, target.table)
+        self._table = writer.name(target.table)
         self._into = self._table
         self._before = 0
         self._plan = tables.Plan(is_new=True)
@@ -127,7 +130,7 @@ class DuckDBLoad:
     def prepare(self, columns: Sequence[Column], *, replaced_files: Sequence[str]) -> None:
         run, target = self._writer.run, self._target
         tables.check_keys(columns, target)
-        run(f"CREATE SCHEMA IF NOT EXISTS {ident(self._writer.schema)}")
+        run(f"CREATE SCHEMA IF NOT EXISTS {self._writer.name()}")
         if self._writer.is_view(target.table):
             raise tables.is_view(target)
         self._plan = tables.make_plan(self._writer.columns(target.table), columns, target, is_empty=self._is_empty)
@@ -243,7 +246,7 @@ class DuckDBLoad:
 
     def _remember(self, load: Load) -> None:
         """Rows and state in one commit."""
-        run, loads = self._writer.run, ident(self._writer.schema, LOADS_TABLE)
+        run, loads = self._writer.run, self._writer.name(LOADS_TABLE)
         run(f"CREATE TABLE IF NOT EXISTS {loads} ({LOADS_COLUMNS})")
         run(f"DELETE FROM {loads} WHERE pipeline = {text(load.pipeline)} AND stream = {text(load.stream)}")
         run(

@@ -95,8 +95,11 @@ class FilesReader:
             log(f"{stream.name}: reading {len(parts)} file{'s' if len(parts) > 1 else ''}, {_size(size)}")
         for part in parts:
             self._inspect(part, engine, careful=careful)
+        columns = _all_columns(parts, allow_text=bool(self._settings.get("allow_text_widening")))
+        if len(columns) == 1 and method == "merge":
+            columns = []  # empty files: there is no row and no key
         yield Source(
-            columns=_all_columns(parts, allow_text=bool(self._settings.get("allow_text_widening"))),
+            columns=columns,
             parts=parts,
             bookmark={"files": marks},
             is_full=method == "replace",

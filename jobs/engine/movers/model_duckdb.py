@@ -25,7 +25,7 @@ from jobs.engine.movers.model_store import (
     too_long,
 )
 from jobs.engine.movers.protocol import MoverError, log
-from jobs.engine.movers.quoting import ident, text, texts
+from jobs.engine.movers.quoting import text, texts
 
 SELECT_VIEW = "temp._eltsite_model"
 LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
@@ -44,18 +44,21 @@ class DuckDBModels:
         scratch = paths.resolve(os.path.join(spec["run_folder"], "spill"), allowed=())
         memory_limit = settings.get("memory_limit") or ""
         self._connection = stores.connect(self._path, limits=limits, memory_limit=memory_limit, temp_folder=scratch)
-        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(self._schema)}")
-        self._connection.execute(f"USE {ident(self._schema)}")
+        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._name()}")
+        self._connection.execute(f"USE {self._name()}")
         os.makedirs(files, exist_ok=True)
         os.chdir(files)
         enclose(self._connection, [files, os.getcwd()])
+
+    def _name(self, *relation: str) -> str:
+        return stores.qualified(self._connection, self._schema, *relation)
 
     def build(self, model: Model, *, remaining: Set[str]) -> int:
         """Make the table or view in one transaction: before it ends others see the old one, or it fails and stays."""
         with self._explained(model), self._transaction():
             self._check_select(model)
             before = self._clear(model)
-            relation = ident(self._schema, model.name)
+            relation = self._name(model.name)
             if model.kind == "table":
                 # Not emptied and refilled: a DuckDB view finds its table by name, so it survives, there are no
                 # grants to lose, and the old rows' space is free at once.
@@ -103,7 +106,7 @@ class DuckDBModels:
             raise taken(model, kind)
         columns = self._columns(model.name)
         if kind != model.kind:
-            self._connection.execute(f"DROP {kind} {ident(self._schema, model.name)}")
+            self._connection.execute(f"DROP {kind} {self._name(model.name)}")
             log(f"{model.name} was a {kind} and becomes a {model.kind}", source="models")
         return columns
 

@@ -55,7 +55,9 @@ class MoverError(Exception):
 
 def emit(event: str, **values: Any) -> None:
     """Write one event. Raises BrokenPipeError when the supervisor is gone."""
-    text = json.dumps({"event": event, **{key: value for key, value in values.items() if value is not None}}, default=str)
+    text = json.dumps(
+        {"event": event, **{key: value for key, value in values.items() if value is not None}}, default=str
+    )
     with _lock:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()

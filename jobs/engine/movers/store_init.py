@@ -12,7 +12,6 @@ from jobs.engine.movers.model_duckdb import warehouse_path
 from jobs.engine.movers.model_store import target_schema
 from jobs.engine.movers.ports import LOADS_TABLE
 from jobs.engine.movers.protocol import log
-from jobs.engine.movers.quoting import ident
 
 
 def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -23,8 +22,10 @@ def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     is_new = not os.path.exists(path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(path, limits=limits, memory_limit=settings.get("memory_limit") or "") as connection:
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(schema)}")
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {ident(schema, LOADS_TABLE)} ({LOADS_COLUMNS})")
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {duckdb.qualified(connection, schema)}")
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {duckdb.qualified(connection, schema, LOADS_TABLE)} ({LOADS_COLUMNS})"
+        )
         connection.execute("CHECKPOINT")
     log(f"{'Made' if is_new else 'Found'} the warehouse {paths.shown(path)}, schema {schema}")
     published = duckdb.publish_snapshot(path, max_bytes=int(limits["snapshot_max_bytes"]))

@@ -53,6 +53,8 @@ class TextPart(FilePart):
         return guesses.guess(engine, self.relation(), names, sample_rows=SAMPLE_ROWS, careful=self.careful)
 
     def select(self, types_by_name: Mapping[str, str]) -> str:
+        if not self.columns:  # an empty file: what it held before goes
+            return f"SELECT '' AS {ident(FILE_COLUMN)} WHERE false"
         columns = []
         for column in self.columns:
             name = self.spelled.get(column.name, column.name)
@@ -157,7 +159,9 @@ class CsvPart(TextPart):
 
     def _open(self) -> io.TextIOWrapper:
         encoding = str(self.settings.get("encoding") or "utf-8")
-        return io.TextIOWrapper(self.bytes(), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+        encoding = "utf-8-sig" if encoding == "utf-8" else encoding
+        # What cannot be decoded is DuckDB's to name, with its line.
+        return io.TextIOWrapper(self.bytes(), encoding=encoding, errors="replace", newline="")
 
     def _header(self) -> list[str]:
         with self._open() as lines:
@@ -166,7 +170,7 @@ class CsvPart(TextPart):
                 self.delimiter = str(self.settings.get("delimiter") or "") or self._likely_delimiter(first)
                 lines.seek(0)
                 fields = next(csv.reader(lines, delimiter=self.delimiter), [])
-            except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
+            except (UnicodeError, csv.Error, OSError, EOFError) as error:
                 raise self._unreadable(error) from error
         self.has_header = self.settings.get("header", True) is not False
         if not self.has_header:
