@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.apps import apps
+from django.contrib import admin as django_admin
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -33,6 +35,14 @@ def queries_of(admin, url) -> int:
 def test_admin_bears_the_products_name(admin):
     page = admin.get("/admin/").content.decode()
     assert "eltsite" in page and "Groups" not in page
+
+
+def test_queue_and_groups_are_not_offered_and_every_model_of_ours_is(admin):
+    offered = {model._meta.label for model in django_admin.site._registry}
+    ours = [model for app in ("workspaces", "pipelines", "jobs") for model in apps.get_app_config(app).get_models()]
+    assert {label for label in offered if label.startswith(("django_q", "auth"))} == set()
+    # A component's place in a pipeline is part of the pipeline's page.
+    assert {model._meta.label for model in ours} - offered == {"pipelines.PipelineComponent"}
 
 
 def test_people_without_staff_rights_are_sent_away(client, owner):
