@@ -27,6 +27,7 @@ from workspaces.services import (
 admin.site.site_header = "eltsite"
 admin.site.site_title = "eltsite admin"
 admin.site.index_title = "Administration"
+admin.site.disable_action("delete_selected")  # it deletes rows without asking a service
 admin.site.unregister(Group)  # roles are memberships here
 
 

@@ -129,12 +129,6 @@ class ServiceAdmin(QuickListAdmin):
         """The rows themselves: what hangs on them may be millions of log lines, and the service decides on that."""
         return [str(obj) for obj in objs], {str(self.opts.verbose_name_plural): len(objs)}, set(), []
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """All but deletion of many: it would go past the service."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
 
 def run_for_each(request: HttpRequest, rows: Iterable[Any], act: Any, done: str) -> None:
     """Call a service for each selected row; say how many it did, and for each other one why not."""

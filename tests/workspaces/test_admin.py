@@ -45,6 +45,16 @@ def test_queue_and_groups_are_not_offered_and_every_model_of_ours_is(admin):
     assert {model._meta.label for model in ours} - offered == {"pipelines.PipelineComponent"}
 
 
+def test_many_rows_are_never_deleted_past_the_services(admin, workspace):
+    for model in ("user", "workspace", "membership", "apitoken"):
+        assert "delete_selected" not in admin.get(f"/admin/workspaces/{model}/").content.decode()
+    admin.post(
+        "/admin/workspaces/workspace/",
+        {"action": "delete_selected", "_selected_action": [str(workspace.pk)], "post": "yes"},
+    )
+    assert Workspace.objects.filter(pk=workspace.pk).exists()
+
+
 def test_people_without_staff_rights_are_sent_away(client, owner):
     client.force_login(owner)
     assert client.get("/admin/").status_code == 302
