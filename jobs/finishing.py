@@ -47,7 +47,8 @@ def mark_of(job: Job) -> str:
 def finish_job(job: Job, *, claim: uuid.UUID, ending: Ending, now: datetime | None = None) -> bool:
     """End a running job; False when the claim is no longer ours, and then nothing is changed.
 
-    1. the pipeline's row is locked, so that a trigger either sees this run or the next one;
+    1. the workspace's row is locked, then the pipeline's: in that order everywhere, and so that a trigger either
+       sees this run or the next one;
     2. the status by compare and set, fenced by the claim;
     3. counters, the pipeline's recent runs, the status of what was checked or made;
     4. followers: a retry, a run asked for meanwhile, pipelines triggered by this one;
@@ -55,8 +56,9 @@ def finish_job(job: Job, *, claim: uuid.UUID, ending: Ending, now: datetime | No
     """
     now = now or timezone.now()
     with transaction.atomic():
+        Workspace.objects.select_for_update(no_key=True).get(pk=job.workspace_id)
         if job.pipeline_id:
-            Pipeline.objects.select_for_update().get(pk=job.pipeline_id)
+            Pipeline.objects.select_for_update(no_key=True).get(pk=job.pipeline_id)
         ended = Job.objects.all().transition(
             job.pk,
             to=ending.status,
@@ -133,7 +135,7 @@ def _again(job: Job, further: int) -> dict[str, Any]:
 
 def _trigger(downstream: Pipeline, job: Job) -> None:
     """Start a pipeline after another. One that is running now runs exactly once more afterwards."""
-    locked = Pipeline.objects.select_for_update().get(pk=downstream.pk)
+    locked = Pipeline.objects.select_for_update(no_key=True).get(pk=downstream.pk)
     try:
         with transaction.atomic():
             create_job(locked, trigger=Trigger.PIPELINE, trigger_job=job)

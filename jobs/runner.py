@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import traceback
+import uuid
 
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from jobs.claims import claim_job
 from jobs.engine.executor import execute_run
@@ -20,6 +22,8 @@ from jobs.stores import ClaimLost, DatabaseLogSink, DatabaseStateStore, JobContr
 from jobs.words import headline_of
 
 logger = logging.getLogger("eltsite.jobs")
+
+FINISH_PAUSES = (0.2, 1.0, 3.0, 6.0)  # seconds between tries: together less than the lease
 
 
 def run_one() -> bool:
@@ -54,9 +58,25 @@ def execute_job(job: Job) -> None:
         ending = _unexpected(job, sink, error)
     if ending is None:
         return
-    close_old_connections()
     ending.values = {**control.changes(), **ending.values}
-    finish_job(job, claim=claim, ending=ending)
+    _finish(job, claim, ending)
+
+
+def _finish(job: Job, claim: uuid.UUID, ending: Ending) -> None:
+    """Store the ending, again when the database is away or chose us to end a deadlock.
+
+    The claim fences each try. What cannot be stored in time is ended by the scheduler as lost.
+    """
+    for pause in (*FINISH_PAUSES, None):
+        close_old_connections()
+        try:
+            finish_job(job, claim=claim, ending=ending)
+            return
+        except (OperationalError, InterfaceError):
+            logger.warning("the end of job %s could not be stored yet", job.number, extra={"action": "finish"})
+            if pause is None:
+                raise
+            time.sleep(pause)
 
 
 def ending_of(job: Job, control: JobControl, result: RunResult, stop: StopRequest | None) -> Ending | None:

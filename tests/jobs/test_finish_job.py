@@ -1,9 +1,11 @@
 """How jobs end, and what follows: retries, triggers, hand-backs, counters, statuses."""
 
+import threading
 import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from jobs.claims import claim_job
@@ -12,7 +14,8 @@ from jobs.models import DayCount, Job, JobCount
 from jobs.services import create_job, delete_job, retry_job
 from jobs.status import JobStatus, JobType, StopReason, Trigger
 from pipelines.models import PipelineStatus
-from tests.factories import make_job, make_pipeline
+from pipelines.services import pause_schedule, save_component
+from tests.factories import make_component, make_job, make_pipeline
 
 pytestmark = pytest.mark.django_db
 
@@ -237,3 +240,45 @@ def test_a_person_may_retry_an_ended_run_but_not_an_active_one(pipeline, owner):
     assert (again.retry_of, again.attempt, again.created_by) == (failed, 1, owner)
     with pytest.raises(Exception, match="queued"):
         retry_job(again)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_saving_a_pipeline_while_its_runs_end_deadlocks_nobody(workspace):
+    """Endings and saves lock the same rows; in another order one of them would be chosen to die."""
+    pipelines = [make_pipeline(workspace, f"P{number}", max_retries=100, retry_delay_seconds=0) for number in range(2)]
+    pipelines[1].triggered_by.add(pipelines[0])
+    component = make_component(workspace, "target-duckdb")
+    faults = []
+
+    def finish_runs():
+        try:
+            for _ in range(25):
+                if job := claim_job(worker_id=None, now=timezone.now() + timedelta(days=1)):
+                    finish_job(job, claim=job.claim_token, ending=ERROR if job.number % 2 else COMPLETE)
+        except Exception as fault:  # noqa: BLE001 - any fault is the finding
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    def save():
+        try:
+            for number in range(25):
+                save_component(
+                    workspace, component=component, name=f"C{number}", plugin=component.plugin, properties={}
+                )
+                for pipeline in pipelines:
+                    pause_schedule(pipeline, now=timezone.now())
+        except Exception as fault:  # noqa: BLE001 - as above
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    for pipeline in pipelines:
+        create_job(pipeline)
+    threads = [threading.Thread(target=work) for work in (finish_runs, finish_runs, save, save)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
