@@ -14,7 +14,7 @@ from jobs.models import DayCount, Job, JobCount
 from jobs.services import create_job, delete_job, retry_job
 from jobs.status import JobStatus, JobType, StopReason, Trigger
 from pipelines.models import PipelineStatus
-from pipelines.services import pause_schedule, save_component
+from pipelines.services import save_pipeline
 from tests.factories import make_component, make_job, make_pipeline
 
 pytestmark = pytest.mark.django_db
@@ -247,7 +247,13 @@ def test_saving_a_pipeline_while_its_runs_end_deadlocks_nobody(workspace):
     """Endings and saves lock the same rows; in another order one of them would be chosen to die."""
     pipelines = [make_pipeline(workspace, f"P{number}", max_retries=100, retry_delay_seconds=0) for number in range(2)]
     pipelines[1].triggered_by.add(pipelines[0])
-    component = make_component(workspace, "target-duckdb")
+    files = {"files": '[{"stream": "x", "path": "x.csv"}]'}
+    components = [
+        make_component(workspace, "tap-files", properties=files),
+        make_component(workspace, "target-postgres"),
+    ]
+    components[1].properties = {"host": "db", "user": "me", "database": "shop"}
+    components[1].save()
     faults = []
 
     def finish_runs():
@@ -262,12 +268,18 @@ def test_saving_a_pipeline_while_its_runs_end_deadlocks_nobody(workspace):
 
     def save():
         try:
-            for number in range(25):
-                save_component(
-                    workspace, component=component, name=f"C{number}", plugin=component.plugin, properties={}
-                )
+            for _ in range(25):
                 for pipeline in pipelines:
-                    pause_schedule(pipeline, now=timezone.now())
+                    save_pipeline(
+                        workspace,
+                        pipeline=pipeline,
+                        label=pipeline.label,
+                        components=components,
+                        properties={},
+                        max_retries=100,
+                        retry_delay_seconds=0,
+                    )
+                    type(pipeline).objects.filter(pk=pipeline.pk).update(status=PipelineStatus.READY)
         except Exception as fault:  # noqa: BLE001 - as above
             faults.append(fault)
         finally:
