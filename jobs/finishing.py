@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from jobs.counters import count_day, move_job, remember_run
@@ -142,6 +142,8 @@ def _trigger(downstream: Pipeline, job: Job) -> None:
     except PipelineBusy as busy:
         if busy.job is not None and busy.job.status == JobStatus.RUNNING:
             Pipeline.objects.filter(pk=locked.pk).update(rerun_requested=True, rerun_trigger_job_id=job.pk)
+    except OperationalError:
+        raise  # the database's trouble, not the follower's: the whole ending is tried again
     except Exception as error:  # noqa: BLE001 - a follower that cannot start must not undo this job's end
         logger.warning("job %s could not trigger %s: %s", job.number, downstream, error, extra={"action": "trigger"})
 
@@ -150,6 +152,8 @@ def _follow(pipeline: Pipeline, job: Job, **values: Any) -> None:
     try:
         with transaction.atomic():
             create_job(pipeline, **values)
+    except OperationalError:
+        raise
     except Exception as error:  # noqa: BLE001 - as above
         logger.warning("no run follows job %s: %s", job.number, error, extra={"action": "follow"})
 

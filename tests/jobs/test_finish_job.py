@@ -1,5 +1,6 @@
 """How jobs end, and what follows: retries, triggers, hand-backs, counters, statuses."""
 
+import contextlib
 import threading
 import uuid
 from datetime import timedelta
@@ -11,7 +12,7 @@ from django.utils import timezone
 from jobs.claims import claim_job
 from jobs.finishing import Ending, fail_lost_jobs, finish_job
 from jobs.models import DayCount, Job, JobCount
-from jobs.services import create_job, delete_job, retry_job
+from jobs.services import PipelineBusy, PipelineNotReady, create_job, delete_job, retry_job
 from jobs.status import JobStatus, JobType, StopReason, Trigger
 from pipelines.models import PipelineStatus
 from pipelines.services import save_pipeline
@@ -258,9 +259,16 @@ def test_saving_a_pipeline_while_its_runs_end_deadlocks_nobody(workspace):
 
     def finish_runs():
         try:
-            for _ in range(25):
-                if job := claim_job(worker_id=None, now=timezone.now() + timedelta(days=1)):
-                    finish_job(job, claim=job.claim_token, ending=ERROR if job.number % 2 else COMPLETE)
+            while any(thread.is_alive() for thread in savers):
+                queued = Job.objects.filter(type=JobType.PIPELINE_RUN, status=JobStatus.QUEUED).first()
+                values = {"claim_token": uuid.uuid4(), "started_at": timezone.now()}
+                if queued and Job.objects.all().transition(
+                    queued.pk, to=JobStatus.RUNNING, from_=[JobStatus.QUEUED], **values
+                ):
+                    finish_job(queued, claim=values["claim_token"], ending=ERROR if queued.number % 2 else COMPLETE)
+                for pipeline in pipelines:
+                    with contextlib.suppress(PipelineBusy, PipelineNotReady):
+                        create_job(pipeline)
         except Exception as fault:  # noqa: BLE001 - any fault is the finding
             faults.append(fault)
         finally:
@@ -285,12 +293,12 @@ def test_saving_a_pipeline_while_its_runs_end_deadlocks_nobody(workspace):
         finally:
             connection.close()
 
-    for pipeline in pipelines:
-        create_job(pipeline)
-    threads = [threading.Thread(target=work) for work in (finish_runs, finish_runs, save, save)]
-    for thread in threads:
+    savers = [threading.Thread(target=save) for _ in range(2)]
+    finishers = [threading.Thread(target=finish_runs) for _ in range(2)]
+    for thread in (*savers, *finishers):
         thread.start()
-    for thread in threads:
+    for thread in (*savers, *finishers):
         thread.join()
 
     assert faults == []
+    assert Job.objects.filter(type=JobType.PIPELINE_RUN).count() > 1, "the runs had a part in it"
