@@ -39,11 +39,6 @@ class Ending:
     values: dict[str, Any] = field(default_factory=dict)  # further columns to store with it
 
 
-def mark_of(job: Job) -> str:
-    """What every process of a job carries in its environment."""
-    return f"{job.pk}:{job.attempt}"
-
-
 def finish_job(job: Job, *, claim: uuid.UUID, ending: Ending, now: datetime | None = None) -> bool:
     """End a running job; False when the claim is no longer ours, and then nothing is changed.
 
@@ -174,7 +169,7 @@ def fail_lost_jobs(*, now: datetime | None = None) -> int:
             continue
         try:
             if is_here:
-                kill_marked(mark_of(job))
+                kill_marked(job.mark)
             lost += finish_job(job, claim=job.claim_token or uuid.uuid4(), ending=_lost(job), now=now)
         except Exception:  # one bad row must not keep the others
             logger.exception("job %s could not be ended as lost", job.number, extra={"action": "fail-lost"})

@@ -130,6 +130,11 @@ class Job(models.Model):
         return f"Job {self.number}"
 
     @property
+    def mark(self) -> str:
+        """What every process of this job carries in its environment."""
+        return f"{self.pk}:{self.attempt}"
+
+    @property
     def is_active(self) -> bool:
         """Queued or running."""
         return self.status in ACTIVE

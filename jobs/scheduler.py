@@ -17,7 +17,7 @@ from jobs import queue
 from jobs.claims import explain_blocked
 from jobs.deletions import purge_deleted
 from jobs.engine.process import kill_marked, marked_processes
-from jobs.finishing import fail_lost_jobs, mark_of
+from jobs.finishing import fail_lost_jobs
 from jobs.models import Job, SkippedSlot, Worker
 from jobs.retention import drop_old
 from jobs.services import PipelineBusy, PipelineNotReady, create_job
@@ -114,7 +114,7 @@ def sweep_processes(now: datetime) -> None:
     ids = {mark: job_id for mark in marks if (job_id := _job_of(mark))}
     known = set(Job.objects.filter(pk__in=ids.values()).values_list("pk", flat=True))
     running = Job.objects.filter(status=JobStatus.RUNNING, host=settings.ELTSITE_HOST)
-    orphans = {mark for mark, job_id in ids.items() if job_id in known} - {mark_of(job) for job in running}
+    orphans = {mark for mark, job_id in ids.items() if job_id in known} - {job.mark for job in running}
     if orphans:
         logger.warning("killed %s leftover process(es)", kill_marked(*orphans), extra={"action": "sweep"})
 

@@ -14,7 +14,6 @@ from jobs.admission import WAREHOUSE
 from jobs.definitions import End, Ends, ends_of
 from jobs.engine.interface import RunSpec, Step
 from jobs.engine.steps.mover import ROOT
-from jobs.finishing import mark_of
 from jobs.models import Job
 from jobs.status import JobType
 from pipelines.models import DataComponent, PipelineState, WorkspaceFile
@@ -43,7 +42,7 @@ def build_run_spec(job: Job) -> tuple[RunSpec, PipelineState | None]:
     environment = environment_of(job, ends, run_folder=str(run_folder))
     spec = RunSpec(
         job=str(job.pk),
-        mark=mark_of(job),
+        mark=job.mark,
         steps=_steps_of(job, ends, state),
         folder=str(folder),
         run_folder=str(run_folder),
