@@ -203,7 +203,8 @@ class PipelineForm(ServiceForm):
     properties = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 8, "cols": 80}),
-        help_text=f"A JSON object of <component>.<setting> to text. Leave {MASK} where a secret is to stay as it is.",
+        help_text='A JSON object, such as {"Warehouse.schema": "sales"}: component, dot, setting, and its text. '
+        f"Leave {MASK} where a secret is to stay as it is.",
     )
     schedule = forms.CharField(required=False, help_text="Six fields, seconds first: 0 30 2 * * * is 02:30 each day.")
     time_zone = forms.CharField(required=False, help_text="Such as Europe/Berlin.")

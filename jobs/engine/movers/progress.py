@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -18,6 +19,7 @@ class Progress:
     def __init__(self, stream: str, table: str, mode: str, writer: Writer) -> None:
         self._facts = {"stream": stream, "table": table, "mode": mode}
         self._writer = writer
+        self._started = time.monotonic()
         self._ended = threading.Event()
         self._bytes = 0
         self._said = (0, 0, 0)
@@ -61,6 +63,7 @@ class Progress:
             rows_read=counts.read,
             rows_written=counts.written,
             bytes=self._bytes or None,
+            seconds=round(time.monotonic() - self._started, 3),
             inserted=counts.inserted,
             updated=counts.updated,
             deleted=counts.deleted,

@@ -2,7 +2,7 @@
 
 Events (all others are ignored by the supervisor):
   log     {level, source, text}
-  stream  {stream, table, rows_read, rows_written, bytes, inserted, updated, deleted, done, verified, mode}
+  stream  {stream, table, rows_read, rows_written, bytes, seconds, inserted, updated, deleted, done, verified, mode}
   state   {state, epoch, sequence}            only after the commit it describes
   model   {name, kind, status, rows, seconds, error}   status: complete, error, skipped
   check   {name, ok, text, seconds}           one fact of a connection test; ok is true, false or null (warning)
