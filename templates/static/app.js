@@ -103,6 +103,7 @@
     }
     before = null;
     rove(now);
+    drawRate(now);
   });
 
   const onFault = (event) => {
@@ -120,6 +121,24 @@
   };
   document.addEventListener("htmx:responseError", onFault);
   document.addEventListener("htmx:sendError", onFault);
+
+  // ---------- rows per second since the page was opened ----------
+  const SAMPLES = 151;
+  const samples = [];
+
+  function drawRate(part) {
+    const figure = $("figure[data-rows]", part);
+    if (!figure) return;
+    samples.push([performance.now() / 1000, Number(figure.dataset.rows)]);
+    if (samples.length > SAMPLES) samples.shift();
+    const rates = samples.slice(1).map(([at, rows], index) => Math.max(0, (rows - samples[index][1]) / (at - samples[index][0])));
+    if (rates.length < 2) return;
+    const top = Math.max(1, ...rates);
+    const points = rates.map((rate, index) => `${(index / (rates.length - 1) * 100).toFixed(2)},${(44 - rate / top * 42).toFixed(2)}`).join(" ");
+    $("polyline", figure).setAttribute("points", points);
+    $("polygon", figure).setAttribute("points", `0,44 ${points} 100,44`);
+    figure.hidden = false;
+  }
 
   // ---------- strips: one tab stop each, arrows move within ----------
   function rove(root) {
@@ -199,4 +218,5 @@
 
   $$(".toast").forEach(armToast);
   rove(document);
+  drawRate(document);
 })();

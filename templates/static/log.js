@@ -17,7 +17,8 @@
   const grouped = (number) => number.toLocaleString("en-GB");
 
   const address = panel.dataset.log;
-  const head = view.querySelector("thead");
+  const table = view.querySelector("table");
+  const head = table.querySelector("thead");
   const field = byId("lq"), level = byId("llev"), follow = byId("follow"), wrap = byId("wrap");
   let total = Number(panel.dataset.total);
   let isFinal = panel.dataset.final === "1";
@@ -65,7 +66,7 @@
   };
 
   // ---------- where one is ----------
-  const space = () => view.clientHeight - (head ? head.offsetHeight : 0);
+  const space = () => view.clientHeight - head.offsetHeight;
   const seen = () => Math.max(1, Math.floor(space() / ROW));
   const height = () => Math.min(count() * ROW, TALLEST);
   const isScaled = () => count() * ROW > TALLEST;
@@ -173,7 +174,7 @@
   }
 
   function topRow() {
-    const edge = view.getBoundingClientRect().top + (head ? head.offsetHeight : 0);
+    const edge = view.getBoundingClientRect().top + head.offsetHeight;
     return [...body.querySelectorAll("tr.ln[id]")].find((row) => row.getBoundingClientRect().bottom > edge) || null;
   }
 
@@ -198,7 +199,8 @@
   // The table gets its full height first: one cannot scroll to where nothing is yet.
   function scrollTo(pixels) {
     const wanted = Math.max(0, Math.min(pixels, height() - space()));
-    if (view.scrollHeight < wanted + view.clientHeight) body.append(pad(wanted + view.clientHeight - view.scrollHeight));
+    const lacking = wanted + view.clientHeight - table.offsetHeight;
+    if (lacking > 0) body.append(pad(lacking));
     view.scrollTop = wanted;
     draw(true);
   }
