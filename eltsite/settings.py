@@ -40,6 +40,8 @@ if USES_SQLITE:
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": ELTSITE_HOME / "eltsite.sqlite3",
+            # The queue looks ten times a second: opening the file anew each time would be most of its work.
+            "CONN_MAX_AGE": 60,  # seconds
             "OPTIONS": {
                 # A write transaction takes its lock at BEGIN and waits its turn; a deferred one would fail at
                 # its first write with "database is locked", whatever the busy timeout.
