@@ -122,9 +122,11 @@ def short_number(value: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital at its start and a full stop at its end."""
+    """The text with a capital at its start and a full stop at its end. A path, or another name, keeps its letters."""
     text = text.strip()
     if not text:
         return ""
-    text = text[0].upper() + text[1:]
+    first = text.split(maxsplit=1)[0].rstrip(",:;.")
+    if first.isalpha():
+        text = text[0].upper() + text[1:]
     return text if text[-1] in ".!?:" else f"{text}."
