@@ -18,10 +18,6 @@ pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQ
         ("job_by_status", lambda jobs, workspace, pipeline: jobs.active().order_by()),
         ("job_by_status", lambda jobs, workspace, pipeline: jobs.claimable("host", timezone.now())),
         ("job_by_status", lambda jobs, workspace, pipeline: jobs.stale(timezone.now())),
-        (
-            "one_active_run_per_pipeline",
-            lambda jobs, workspace, pipeline: jobs.active().filter(pipeline=pipeline, type="PIPELINE_RUN"),
-        ),
         ("visible_by_workspace", lambda jobs, workspace, pipeline: jobs.visible().filter(workspace=workspace)),
         ("visible_by_pipeline", lambda jobs, workspace, pipeline: jobs.visible().filter(pipeline=pipeline)),
         (
