@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import Error as DatabaseFault
+from django.db import close_old_connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -46,11 +47,11 @@ class DatabaseLogSink:
         if self._bytes >= FLUSH_BYTES or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             # A database that is away for a moment costs no line: the next flush tries again, and the control
             # port ends the run when it stays away.
-            with contextlib.suppress(DatabaseError):
+            with contextlib.suppress(DatabaseFault):
                 self.flush()
 
     def flush(self) -> None:
-        """Store what was collected. Raises ClaimLost, and DatabaseError with every line kept."""
+        """Store what was collected. Raises ClaimLost, and the database's faults with every line kept."""
         self._flushed = time.monotonic()
         if not self._lines:
             return
@@ -127,7 +128,7 @@ class JobControl:
             found = self._exchange()
         except ClaimLost:
             return StopRequest.LOST
-        except DatabaseError:
+        except DatabaseFault:
             # The scheduler gives our job up after STALE_SECONDS: our processes must be gone before that.
             close_old_connections()
             return StopRequest.LOST if time.monotonic() - self._heard > LEASE_SECONDS else None

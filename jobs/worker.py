@@ -17,7 +17,8 @@ from datetime import timedelta
 from types import FrameType
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as DatabaseFault
+from django.db import close_old_connections
 from django.utils import timezone
 
 from jobs import folders, queue
@@ -33,6 +34,7 @@ TICK_SECONDS = 0.5
 UNCLAIMED_SECONDS = 4.0  # work that lies this long while slots are free means a hung cluster
 START_SECONDS = 15.0  # a new cluster is given this long
 STOP_SECONDS = 5.0
+AWAY_SECONDS = 2.0  # between tries at a database that does not answer
 
 
 class WorkerParent:
@@ -60,9 +62,10 @@ class WorkerParent:
         while not self._is_stopping:
             try:
                 self._tick()
-            except DatabaseError as error:
+            except DatabaseFault as error:
                 logger.warning("database away: %s", error, extra={"action": "tick"})
                 close_old_connections()
+                time.sleep(AWAY_SECONDS)
             time.sleep(TICK_SECONDS)
         self._shut_down()
 
@@ -94,6 +97,8 @@ class WorkerParent:
         if self._cluster.poll() is not None:
             logger.warning("the cluster ended and is started anew", extra={"action": "restart"})
             fail_lost_jobs()
+            if time.monotonic() - self._cluster.started < START_SECONDS:
+                time.sleep(AWAY_SECONDS)  # it ended at once: trying in a tight loop would only burn the host
             self._restart()
         elif self._is_hung(self._cluster):
             logger.warning("the cluster picks up no work and is replaced", extra={"action": "replace"})
@@ -115,7 +120,9 @@ class WorkerParent:
         if time.monotonic() - cluster.started < START_SECONDS or not self._has_unclaimed():
             self._unclaimed_since = None
             return False
-        self._unclaimed_since = self._unclaimed_since or time.monotonic()
+        if self._unclaimed_since is None:
+            self._unclaimed_since = time.monotonic()
+            queue.wake()  # a lost wake-up is no hung cluster
         return time.monotonic() - self._unclaimed_since >= UNCLAIMED_SECONDS
 
     def _has_unclaimed(self) -> bool:
