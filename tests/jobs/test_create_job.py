@@ -98,7 +98,9 @@ def test_a_pipeline_being_deleted_is_not_run(pipeline):
 
 def test_a_manual_run_supersedes_a_waiting_retry(pipeline):
     failed = make_job(pipeline, status=JobStatus.ERROR)
-    waiting = create_job(pipeline, trigger=Trigger.RETRY, retry_of=failed, not_before=timezone.now() + timedelta(hours=1))
+    waiting = create_job(
+        pipeline, trigger=Trigger.RETRY, retry_of=failed, not_before=timezone.now() + timedelta(hours=1)
+    )
 
     job = create_job(pipeline)
     waiting.refresh_from_db()
