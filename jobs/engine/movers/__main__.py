@@ -79,6 +79,8 @@ def main() -> int:
         emit("error", **error.event)
         return 1
     except BrokenPipeError:
+        # Nobody listens any more; what is still buffered must not fail once more at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
         emit(

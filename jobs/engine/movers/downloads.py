@@ -26,6 +26,7 @@ TIMEOUT_SECONDS = 30.0
 CHUNK = 1 << 20
 REDIRECTS = (301, 302, 303, 307, 308)
 DEFAULT_MAX_BYTES = 10 << 30
+TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 METADATA = ("fd00:ec2::254/128", "169.254.0.0/16", "fe80::/10", "100.100.100.200/32", "192.0.0.192/32")
 
 
@@ -150,14 +151,23 @@ def _judged_address(parts: SplitResult, port: int, *, limits: Mapping[str, Any],
 def why_refused(text: str, *, allow_private: bool) -> str:
     """Why an IP address may not be read; empty when it may. Metadata services never may."""
     address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    if mapped is not None:
-        return why_refused(str(mapped), allow_private=allow_private)
+    inner = _carried(address)
+    if inner is not None:
+        return why_refused(str(inner), allow_private=allow_private)
     if any(address in ipaddress.ip_network(network) for network in METADATA if address.version == _version(network)):
         return "an address of the host's own network or of a cloud's metadata service"
     if not allow_private and not address.is_global:
         return "a private address"
     return "" if not address.is_multicast else "a multicast address"
+
+
+def _carried(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address stands for: mapped, 6to4, or behind a translator."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 def _version(network: str) -> int:
