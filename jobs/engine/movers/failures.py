@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import duckdb
 
+from jobs.engine.movers import quoting
 from jobs.engine.movers.protocol import MoverError
 
 CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
@@ -17,6 +18,7 @@ CSV_VALUE = re.compile(
     r"Error when converting column \"(.*?)\"\. Could not convert string \"(.*?)\" to '(.*?)'", re.DOTALL
 )
 SHOWN_CHARACTERS = 120
+REFUSAL = re.compile(r"eltsite-refused:(.*?):eltsite-why:([^\n]*)", re.DOTALL)
 
 
 def first_line(error: Exception) -> str:
@@ -32,8 +34,31 @@ def clip(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
+def refusal(column: str, why: str) -> str:
+    """An SQL expression that ends its statement for a value the store cannot keep; `why` says which."""
+    return f"error({quoting.text(f'eltsite-refused:{column}:eltsite-why:{why}')})"
+
+
+def refused_value(error: Exception, *, stream: str | None) -> MoverError | None:
+    """The named failure of a `refusal`; None for other errors."""
+    found = REFUSAL.search(str(error))
+    if not found:
+        return None
+    return MoverError(
+        f"Column {found[1]} of stream {stream} holds {found[2]}",
+        reason="Storing the value would change it. Nothing of this stream was committed.",
+        remedy="Correct the value, leave the column out, or load it as text.",
+        code="value-refused",
+        stream=stream,
+        column=found[1],
+    )
+
+
 def explain(error: Exception, *, doing: str, stream: str | None = None, file: str = "") -> MoverError:
     """Any DuckDB error as a named failure. `doing` is what was tried, such as "load stream orders"."""
+    refused = refused_value(error, stream=stream)
+    if refused:
+        return refused
     text = str(error)
     if "No space left on device" in text or "max_temp_directory_size" in text:
         return disk_full(f"to {doing}", stream=stream)

@@ -129,10 +129,11 @@ class FilesLoad:
         target = self._target
         tables.check_keys(columns, target)
         existing = {name: Column(name, kind) for name, kind in self._old["columns"].items()}
+        columns = [Column(column.name, filed(column.type, self._writer.format)) for column in columns]
         plan = tables.make_plan(existing, columns, target, is_empty=lambda _column: False)
         for name, old, kind in plan.widened:
             log(f"{target.stream}: column {name} is widened from {old} to {kind}")
-        self._types = {name: types.stored(kind) for name, kind in plan.types.items()}
+        self._types = {name: filed(types.stored(kind), self._writer.format) for name, kind in plan.types.items()}
         os.makedirs(self.folder, exist_ok=True)
         self.tidy()
         self._kept = [
@@ -186,7 +187,10 @@ class FilesLoad:
             ending += ".gz" if compression == "gzip" else ""
         name = f"part-{self._stamp}-{len(self._new):05d}{ending}"
         path = os.path.join(self.folder, f".{name}")
-        rows = self._writer.engine.execute(f"COPY ({select}) TO {text(path)} ({options})").fetchall()[0][0]
+        columns = ", ".join(_written(name, self._types.get(name, ""), self._writer.format) for name in names)
+        rows = self._writer.engine.execute(
+            f"COPY (SELECT {columns} FROM ({select})) TO {text(path)} ({options})"
+        ).fetchall()[0][0]
         if rows:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
@@ -283,6 +287,22 @@ class FilesLoad:
         handle = os.open(self.folder, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
+
+
+def filed(kind: str, file_format: str) -> str:
+    """The type a column has in a file: DuckDB would write some to Parquet with fewer digits, without a word."""
+    if file_format != "parquet":
+        return kind
+    return {"HUGEINT": "DECIMAL(38,0)", "UHUGEINT": "DECIMAL(38,0)", "INTERVAL": "VARCHAR"}.get(kind, kind)
+
+
+def _written(name: str, kind: str, file_format: str) -> str:
+    """A column as a file can hold it: JSON has no numbers that are none."""
+    c = ident(name)
+    if file_format != "jsonl" or kind not in types.FLOATS:
+        return c
+    refusal = failures.refusal(name, "nan or infinity, which JSON has no number for")
+    return f"CASE WHEN {c} IS NULL OR isfinite({c}) THEN {c} ELSE {refusal} END AS {c}"
 
 
 def _reader(path: str, name: str, shape: str) -> str:

@@ -342,7 +342,7 @@ def copy_text(name: str, kind: str) -> str:
     if kind == "JSON" or types.is_nested(kind):
         return f"CAST(to_json({c}) AS VARCHAR)"
     if kind == "TIMESTAMP_NS":
-        refusal = text(f"column {name} holds nanoseconds, which PostgreSQL does not keep")
+        refusal = failures.refusal(name, "nanoseconds, which PostgreSQL does not keep")
         exact = f"CAST({c} AS TIMESTAMP)"
-        return f"CASE WHEN {c} IS NULL OR CAST({exact} AS TIMESTAMP_NS) = {c} THEN {exact} ELSE error({refusal}) END"
+        return f"CASE WHEN {c} IS NULL OR CAST({exact} AS TIMESTAMP_NS) = {c} THEN {exact} ELSE {refusal} END"
     return c
