@@ -18,7 +18,7 @@ from jobs import stories
 from jobs.models import DayCount, Job, SkippedSlot, Worker
 from jobs.pictures import Day
 from jobs.pipeline_views import is_late, row_of, with_what_rows_need
-from jobs.status import ACTIVE, STALE_SECONDS, JobStatus, JobType, StopReason
+from jobs.status import STALE_SECONDS, JobStatus, JobType, StopReason
 from jobs.templatetags.words import status_name
 from pipelines.cron import next_run_at
 from pipelines.cron_fields import CronFault
@@ -228,13 +228,12 @@ def _skipped(request: HttpRequest, workspace: Workspace, now: datetime) -> list[
 
 
 def _now_context(request: HttpRequest, workspace: Workspace, now: datetime) -> dict[str, Any]:
-    found = Job.objects.visible_to(request.user).filter(workspace=workspace, status__in=ACTIVE)
-    jobs = list(
-        found.select_related("pipeline")
-        .defer("pipeline__properties", "pipeline__script", "state_before", "state_after")
-        .order_by("created_at")[:100]
+    found = Job.objects.active().visible_to(request.user).filter(workspace=workspace).select_related("pipeline")
+    unread = ("pipeline__properties", "pipeline__script", "state_before", "state_after", "models_built", "checks")
+    # Sorted here: they are few, and asked for their order a database may walk all jobs by age to find them.
+    jobs = sorted(
+        found.defer(*unread).order_by(), key=lambda job: (job.status != JobStatus.RUNNING, job.created_at, job.number)
     )
-    jobs.sort(key=lambda job: job.status != JobStatus.RUNNING)
     alive = Worker.objects.filter(heartbeat_at__gt=now - timedelta(seconds=STALE_SECONDS))
     workers = list(alive.values_list("slots", flat=True))
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -15,16 +15,17 @@ from django.views.decorators.http import require_GET
 
 from eltsite import words
 from jobs import stories
-from jobs.filters import JobFilter
+from jobs.filters import COUNTED_BY, JobFilter
 from jobs.models import Job
 from jobs.querysets import JobQuerySet
-from jobs.status import ACTIVE, JobStatus, JobType, StopReason, Trigger
+from jobs.status import JobStatus, JobType, StopReason, Trigger
 from jobs.templatetags.words import TRIGGER_NAMES, TYPE_NAMES, status_name
+from pipelines.models import Pipeline
 from workspaces.context import is_part, workspace_page
 from workspaces.models import Workspace
 
 PAGE_ROWS = 50
-PIPELINES_OFFERED = 200
+PIPELINES_OFFERED = 100
 COUNT_LIMIT = 10_000  # beyond it a total is "about"
 SINCE = {
     "24h": ("Last 24 hours", timedelta(hours=24)),
@@ -71,12 +72,14 @@ def slice_of(found: JobQuerySet, *, before: int | None, after: int | None, ancho
     """The jobs older than number `before`, or newer than `after`. A page deep in a million costs what the first does."""
     if anchor is not None and after is not None:
         newer = Q(created_at__gt=anchor.created_at) | Q(created_at=anchor.created_at, pk__gt=anchor.pk)
-        jobs = list(listed(found.filter(newer)).order_by("created_at", "pk")[: PAGE_ROWS + 1])
+        found = found.filter(newer, created_at__gte=anchor.created_at)  # said twice: an index can seek by this
+        jobs = list(listed(found).order_by("created_at", "pk")[: PAGE_ROWS + 1])
         more = len(jobs) > PAGE_ROWS
         jobs = jobs[:PAGE_ROWS][::-1]
         return Slice(jobs, jobs[0].number if more else None, jobs[-1].number if jobs else None)
     if anchor is not None:
-        found = found.filter(Q(created_at__lt=anchor.created_at) | Q(created_at=anchor.created_at, pk__lt=anchor.pk))
+        older = Q(created_at__lt=anchor.created_at) | Q(created_at=anchor.created_at, pk__lt=anchor.pk)
+        found = found.filter(older, created_at__lte=anchor.created_at)
     jobs = list(listed(found).order_by("-created_at", "-pk")[: PAGE_ROWS + 1])
     more, jobs = len(jobs) > PAGE_ROWS, jobs[:PAGE_ROWS]
     newer_from = jobs[0].number if jobs and before is not None else None
@@ -112,9 +115,7 @@ def list_jobs(request: HttpRequest, workspace: Workspace) -> HttpResponse:
         anchor = Job.objects.visible_to(request.user).filter(workspace=workspace, number=after or before).first()
     page = slice_of(found, before=before, after=after, anchor=anchor)
     filters = _without(request.GET, "before", "after")
-    pipelines = list(
-        workspace.pipelines.visible_to(request.user).only("workspace", "label", "number")[:PIPELINES_OFFERED]
-    )  # type: ignore[attr-defined]
+    is_first = before is None and after is None
     context = {
         "nav": "jobs",
         "here": workspace,
@@ -124,10 +125,10 @@ def list_jobs(request: HttpRequest, workspace: Workspace) -> HttpResponse:
         "rows": rows_of(page.jobs, now),
         "page": page,
         "filters": filters,
-        "total": _capped_count(found),
+        "total": _total(chosen, workspace, page, is_first=is_first),
         "counts": _counts(request, workspace, now),
-        "is_first": before is None and after is None,
-        "pipelines": pipelines,
+        "is_first": is_first,
+        "pipelines": _pipelines_offered(request, workspace, chosen),
         **_choices(request),
     }
     return render(request, "jobs/job_list.html", context)
@@ -149,23 +150,42 @@ def _choices(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _capped_count(found: JobQuerySet) -> str:
-    """The total in words. Counting stops at a limit: a million rows are not read to say how many they are."""
-    total = found.order_by().values("pk")[: COUNT_LIMIT + 1].count()
+def _total(chosen: JobFilter, workspace: Workspace, page: Slice, *, is_first: bool) -> str:
+    """How many pass the filters, in words; empty where finding out would cost more than the page.
+
+    Plain lists are summed from counters. Counting anything else stops at a limit, and a search for words, which
+    reads every headline, is not done twice.
+    """
+    if not chosen.form.is_valid() or (is_first and page.older is None):
+        return words.grouped(len(page.jobs))
+    used = {name for name, value in chosen.form.cleaned_data.items() if value not in (None, "", [])}
+    if used <= COUNTED_BY:
+        return words.grouped(max(chosen.total(workspace=workspace), len(page.jobs)))
+    if "q" in used:
+        return ""
+    total = chosen.qs.order_by().values("pk")[: COUNT_LIMIT + 1].count()
     return f"more than {words.grouped(COUNT_LIMIT)}" if total > COUNT_LIMIT else words.grouped(total)
 
 
 def _counts(request: HttpRequest, workspace: Workspace, now: datetime) -> dict[str, int]:
     """What runs, what waits, and what ended badly in the last 24 hours."""
-    bad = Q(status=JobStatus.ERROR) | Q(status=JobStatus.STOPPED, stop_reason=StopReason.TIMEOUT)
-    recent = bad & Q(created_at__gte=now - timedelta(hours=24))
-    found = Job.objects.visible_to(request.user).filter(workspace=workspace).filter(Q(status__in=ACTIVE) | recent)
-    counts = dict(found.order_by().values_list("status").annotate(Count("pk")))
+    seen = Job.objects.visible_to(request.user).filter(workspace=workspace).order_by()
+    active = list(seen.active().values_list("status", flat=True))
+    ended_badly = Q(status=JobStatus.ERROR) | Q(stop_reason=StopReason.TIMEOUT)
+    recent = seen.filter(status__in=[JobStatus.ERROR, JobStatus.STOPPED], created_at__gte=now - timedelta(hours=24))
     return {
-        "running": counts.get(JobStatus.RUNNING, 0),
-        "queued": counts.get(JobStatus.QUEUED, 0),
-        "bad": counts.get(JobStatus.ERROR, 0) + counts.get(JobStatus.STOPPED, 0),
+        "running": active.count(JobStatus.RUNNING),
+        "queued": active.count(JobStatus.QUEUED),
+        "bad": recent.filter(ended_badly).count(),
     }
+
+
+def _pipelines_offered(request: HttpRequest, workspace: Workspace, chosen: JobFilter) -> list[Pipeline]:
+    """The pipelines of the filter's list: the first by name, and the chosen one wherever it stands."""
+    seen = workspace.pipelines.visible_to(request.user).only("workspace", "label", "number")  # type: ignore[attr-defined]
+    offered = list(seen[:PIPELINES_OFFERED])
+    current = chosen.form.cleaned_data.get("pipeline") if chosen.form.is_valid() else None
+    return offered if current is None or current in offered else [current, *offered]
 
 
 def _without(query: QueryDict, *names: str) -> str:

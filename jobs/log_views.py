@@ -55,9 +55,7 @@ def log_lines(request: HttpRequest, workspace: Workspace, number: int) -> HttpRe
     else:
         limit = _number(request, "limit", PAGE_LINES, MOST_LINES)
         answer["lines"] = [_packed(numbered) for numbered in read_log(job, sequence=start, limit=limit, **wanted)]
-    response = JsonResponse(answer, json_dumps_params={"separators": (",", ":"), "ensure_ascii": False})
-    response["Cache-Control"] = "private, no-cache"
-    return response
+    return JsonResponse(answer, json_dumps_params={"separators": (",", ":"), "ensure_ascii": False})
 
 
 def _packed(numbered: Numbered) -> list[Any]:

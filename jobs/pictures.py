@@ -81,9 +81,7 @@ def strip(bars: Sequence[Bar], *, label: str = "") -> str:
     parts = []
     for index, (bar, height) in enumerate(zip(bars, _heights(bars, 30), strict=True)):
         x = index * 10
-        parts.append(
-            f'<a href="{escape(bar.href)}" tabindex="-1">{_title(bar)}<rect class="hit" x="{x - 1}" y="-2" width="10" height="41"/>'
-        )
+        parts.append(f'<a href="{escape(bar.href)}" tabindex="-1">{_title(bar)}<rect class="hit" x="{x - 1}"/>')
         if bar.status == "skipped":
             parts.append(f'<path class="b is-skipped" d="M{x} 28h8v2h-8z"/></a>')
             continue

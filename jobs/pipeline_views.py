@@ -60,7 +60,7 @@ class PipelineRow:
 def with_what_rows_need(found: QuerySet) -> QuerySet:
     """Pipelines with everything a line shows: a constant number of queries, and no secret opened."""
     steps = PipelineComponent.objects.select_related("component__plugin").defer("component__properties")
-    active = Job.objects.visible().filter(status__in=ACTIVE, type=JobType.PIPELINE_RUN)
+    active = Job.objects.visible().active().filter(type=JobType.PIPELINE_RUN).order_by()
     return found.defer("properties", "script").prefetch_related(
         Prefetch("steps", queryset=steps),
         Prefetch("jobs", queryset=active.defer("state_before", "state_after"), to_attr="active_runs"),

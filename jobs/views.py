@@ -47,7 +47,6 @@ def job_url(workspace: Workspace, job: Job, name: str = "job-page") -> str:
 
 @require_GET
 @workspace_page()
-@conditional_page
 def show_job(request: HttpRequest, workspace: Workspace, number: int) -> HttpResponse:
     """One job."""
     job = _with_story(request, workspace, number)
@@ -85,7 +84,8 @@ def job_context(request: HttpRequest, workspace: Workspace, job: Job) -> dict[st
     pipeline = job.pipeline
     usual = stories.Usual()
     if pipeline is not None and job.type == JobType.PIPELINE_RUN:
-        usual = stories.usual_of(pipeline.recent_runs, good_streams(request, job) if job.is_active else ())
+        before = [run for run in pipeline.recent_runs if run["number"] < job.number]
+        usual = stories.usual_of(before, good_streams(request, job) if job.is_active else ())
     waits = services.why_queued(job, now=now)
     title = stories.headline(job, usual=usual, now=now, waits=waits)
     cause = stories.cause_of(job)

@@ -11,6 +11,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from eltsite.errors import NotFound
 from workspaces.models import Workspace
@@ -68,7 +69,11 @@ def workspace_page(verb: str = "read") -> Callable[[Page], Page]:
             workspace = find_workspace(request, alias)
             request.workspace = workspace  # type: ignore[attr-defined]
             access_of(request).require(workspace, verb)
-            return page(request, workspace, *args, **kwargs)
+            response = page(request, workspace, *args, **kwargs)
+            # One address may answer with a whole page or a part of it; and nobody but this person may keep either.
+            patch_vary_headers(response, ["HX-Request"])
+            patch_cache_control(response, private=True, no_cache=True)
+            return response
 
         return wrapped
 

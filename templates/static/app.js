@@ -33,6 +33,8 @@
     const toast = document.createElement("div");
     toast.className = "toast";
     toast.dataset.level = level;
+    const shape = $(`#toast-${level === "error" ? "error" : "success"}`);
+    if (shape) toast.append(shape.content.cloneNode(true));
     const words = document.createElement("p");
     words.textContent = text;
     toast.append(words);

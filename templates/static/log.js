@@ -254,8 +254,15 @@
 
   function setFinal() {
     follow.checked = false;
+    hideFollow();
+    view.classList.toggle("short", total < 16);
     draw(true);
+  }
+
+  // Nothing is left to follow; the switch stays in place, out of sight, for what reads it.
+  function hideFollow() {
     follow.parentElement.hidden = true;
+    wrap.parentElement.parentElement.append(follow.parentElement);
   }
 
   function markErrors(lines) {
@@ -387,7 +394,7 @@
   };
 
   byId("log-view").hidden = false;
-  if (isFinal) follow.parentElement.hidden = true;
+  if (isFinal) hideFollow();
   if (!fromAddress()) { if (follow.checked) toEnd(); else if (total) goTo(Number(panel.dataset.start), false); else draw(true); }
   if (!isFinal) look();
 })();

@@ -6,6 +6,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from jobs.counters import count_job
 from tests.factories import make_job, make_pipeline
 from tests.pages import SIGNING_IN, page, queries_of, signed_in
 
@@ -141,16 +142,31 @@ def test_deleted_jobs_and_other_workspaces_are_not_listed(listing, pipeline, str
     assert shown(page(signed_in(viewer), listing)) == []
 
 
+def test_the_total_is_known_where_it_is_cheap(listing, workspace, pipeline, viewer):
+    for _ in range(55):
+        count_job(make_job(pipeline, status="ERROR", headline="Lost"), status="ERROR", delta=1)
+    browser = signed_in(viewer)
+    assert "50 of 55, newest first" in page(browser, listing).text
+    assert "50 of 55, newest first" in page(browser, f"{listing}?status=ERROR").text
+    assert "50 of 55, newest first" in page(browser, f"{listing}?since=24h").text
+    assert "50, newest first" in page(browser, f"{listing}?q=Lost").text
+
+
+def test_a_chosen_pipeline_is_offered_however_many_there_are(listing, workspace, viewer):
+    for number in range(101):
+        make_pipeline(workspace, f"Pipeline {number:03}")
+    last = make_pipeline(workspace, "Zebra")
+    offered = page(signed_in(viewer), f"{listing}?pipeline={last.pk}").all("option", value=str(last.pk))
+    assert [option.get("selected") for option in offered] == [""]
+
+
 def test_the_list_keeps_its_budget(listing, workspace, pipeline, viewer, owner):
     browser = signed_in(viewer)
-    make_job(pipeline, status="COMPLETE")
+    for _ in range(51):
+        make_job(pipeline, status="COMPLETE")
     few = queries_of(browser, listing)
     for number in range(60):
-        make_job(
-            make_pipeline(workspace, f"Pipeline number {number}"),
-            status="COMPLETE",
-            created_by=owner,
-            headline="Loaded 1,234,567 rows in 5 streams",
-        )
-    assert queries_of(browser, listing) == few <= 6 + SIGNING_IN
+        busy = make_pipeline(workspace, f"Pipeline number {number}")
+        make_job(busy, status="COMPLETE", created_by=owner, headline="Loaded 1,234,567 rows in 5 streams")
+    assert queries_of(browser, listing) == few <= 7 + SIGNING_IN
     assert len(browser.get(listing).content) < 60_000

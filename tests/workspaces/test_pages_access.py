@@ -209,3 +209,21 @@ def test_a_form_without_its_token_is_refused_in_words(full, workspace, owner):
     response = browser.post(reverse("job-stop", args=[workspace.alias, full.number]))
     assert response.status_code == 403
     assert "the page was too old" in Markup(response.content.decode()).text
+
+
+def test_a_part_of_a_page_is_never_taken_for_the_page(full, workspace, owner):
+    response = signed_in(owner).get(reverse("pipeline-pages", args=[workspace.alias]))
+    assert "HX-Request" in response["Vary"] and "private" in response["Cache-Control"]
+    assert "no-cache" in response["Cache-Control"]
+
+
+def test_a_fault_of_ours_is_a_page_too(full, workspace, owner, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr("jobs.list_views.rows_of", fail)
+    browser = signed_in(owner)
+    browser.raise_request_exception = False
+    response = browser.get(reverse("job-pages", args=[workspace.alias]))
+    assert response.status_code == 500
+    assert "This page could not be made" in response.content.decode() and "on fire" not in response.content.decode()
