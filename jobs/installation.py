@@ -11,7 +11,7 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.urls import reverse
@@ -34,6 +34,10 @@ class NewerSchema(Conflict):
     """The database was migrated by a newer eltsite than this one."""
 
 
+class DatabaseAway(Conflict):
+    """The database does not answer."""
+
+
 class WrongKey(Conflict):
     """The key is not the one that encrypted this installation's secrets."""
 
@@ -47,6 +51,7 @@ def prepare() -> None:
     home = Path(settings.ELTSITE_HOME)
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    _require_database()
     _refuse_newer_schema()
     pending = _pending_migrations()
     if pending:
@@ -56,6 +61,14 @@ def prepare() -> None:
         path.chmod(0o600)
     check_key()
     ensure_run_as_user()
+
+
+def _require_database() -> None:
+    try:
+        connection.ensure_connection()
+    except OperationalError as error:
+        name = "ELTSITE_HOME" if settings.USES_SQLITE else "ELTSITE_DATABASE_URL"
+        raise DatabaseAway(f"The database does not answer: {str(error).strip()} Check {name}.") from error
 
 
 def _refuse_newer_schema() -> None:
