@@ -33,7 +33,7 @@ bench: .venv/test
 	$(BIN)/python -m benchmarks
 
 chaos: .venv/test
-	$(BIN)/python -m pytest -m slow tests/e2e/test_chaos.py
+	CHAOS_ROUNDS=10 $(BIN)/python -m pytest -m slow tests/e2e/test_chaos.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache artefacts
