@@ -101,7 +101,7 @@ class DuckDBWriter:
                 except duckdb.Error as error:
                     log(f"Rolling back: {failures.first_line(error)}", level="warning")
 
-    def close(self) -> None:
+    def close(self, *, is_complete: bool) -> None:
         if self.has_committed:
             try:
                 self.run("CHECKPOINT")
@@ -110,7 +110,8 @@ class DuckDBWriter:
                     f"No checkpoint; the rows are committed all the same: {failures.first_line(error)}", level="warning"
                 )
         self.engine.close()
-        if self.has_committed and self._publish:
+        # After a failure no later step publishes, and committed rows are shown all the same.
+        if self.has_committed and (self._publish or not is_complete):
             store.publish_snapshot(self._path, max_bytes=int(self._limits.get("snapshot_max_bytes", 2 << 30)))
 
 

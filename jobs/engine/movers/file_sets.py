@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,7 +107,7 @@ class FilesWriter:
             if not load.is_finished:
                 load.tidy()
 
-    def close(self) -> None:
+    def close(self, *, is_complete: bool) -> None:
         self.engine.close()
 
 
@@ -120,7 +121,9 @@ class FilesLoad:
         self._old: dict[str, Any] = writer.manifest(target.table) or {"files": [], "columns": {}, "loads": {}}
         self._kept: list[dict[str, Any]] = []
         self._new: list[dict[str, Any]] = []
-        self._types: dict[str, str] = {}
+        self._types: dict[str, str] = {}  # of the columns that come
+        self._names: dict[str, str] = {}  # how the files spell them
+        self._columns: dict[str, str] = {}  # all there will be, as the files spell them
         self._stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         self.counts = Counts()
         self.is_finished = False
@@ -129,11 +132,13 @@ class FilesLoad:
         target = self._target
         tables.check_keys(columns, target)
         existing = {name: Column(name, kind) for name, kind in self._old["columns"].items()}
-        columns = [Column(column.name, filed(column.type, self._writer.format)) for column in columns]
+        columns = [replace(column, type=filed(column.type, self._writer.format)) for column in columns]
         plan = tables.make_plan(existing, columns, target, is_empty=lambda _column: False)
         for name, old, kind in plan.widened:
             log(f"{target.stream}: column {name} is widened from {old} to {kind}")
         self._types = {name: filed(types.stored(kind), self._writer.format) for name, kind in plan.types.items()}
+        self._names = plan.names
+        self._columns = {**self._old["columns"], **{plan.names[name]: kind for name, kind in self._types.items()}}
         os.makedirs(self.folder, exist_ok=True)
         self.tidy()
         self._kept = [
@@ -144,7 +149,7 @@ class FilesLoad:
         self.counts.deleted = sum(file["rows"] for file in self._old["files"] if file not in self._kept)
         self._writer.engine.execute(f"SET preserve_insertion_order = {str(target.method == 'merge').lower()}")
         if target.method == "merge":
-            shape = ", ".join(f"{ident(name)} {kind}" for name, kind in self._types.items())
+            shape = ", ".join(f"{ident(plan.names[name])} {kind}" for name, kind in self._types.items())
             self._writer.engine.execute(f"CREATE OR REPLACE TEMP TABLE stage ({shape})")
 
     def tidy(self) -> None:
@@ -187,7 +192,11 @@ class FilesLoad:
             ending += ".gz" if compression == "gzip" else ""
         name = f"part-{self._stamp}-{len(self._new):05d}{ending}"
         path = os.path.join(self.folder, f".{name}")
-        columns = ", ".join(_written(name, self._types.get(name, ""), self._writer.format) for name in names)
+        spelled = {name: self._names.get(name, name) for name in names}
+        columns = ", ".join(
+            f"{_written(name, self._columns[own], self._writer.format)} AS {ident(own)}"
+            for name, own in spelled.items()
+        )
         rows = self._writer.engine.execute(
             f"COPY (SELECT {columns} FROM ({select})) TO {text(path)} ({options})"
         ).fetchall()[0][0]
@@ -195,7 +204,7 @@ class FilesLoad:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
             facts = {"name": name, "rows": rows, "bytes": os.path.getsize(path)}
-            self._new.append({**facts, "source": source, "columns": list(names)})
+            self._new.append({**facts, "source": source, "columns": list(spelled.values())})
         else:
             os.unlink(path)
         return int(rows)
@@ -224,29 +233,42 @@ class FilesLoad:
                 raise tables.null_key(self._target, key, rows, None)
         run(f"DELETE FROM stage WHERE rowid NOT IN (SELECT max(rowid) FROM stage GROUP BY {idents(keys)})")
         distinct = run("SELECT count(*) FROM stage").fetchall()[0][0]
-        select = "SELECT * FROM stage"
+        select, gone = "SELECT * FROM stage", 0
+        before = sum(file["rows"] for file in self._kept)
         if self._kept:
-            match = " AND ".join(f"old.{ident(key)} = new.{ident(key)}" for key in keys)
             old = self._old_rows()
+            match = " AND ".join(f"old.{ident(key)} = new.{ident(key)}" for key in keys)
             updated = f"SELECT count(*) FROM stage AS new WHERE EXISTS (SELECT 1 FROM {old} AS old WHERE {match})"
             counts.updated = run(updated).fetchall()[0][0]
             rest = f"SELECT * FROM {old} AS old WHERE NOT EXISTS (SELECT 1 FROM stage AS new WHERE {match})"
-            select = f"{select} UNION ALL BY NAME {rest}"
-        before = sum(file["rows"] for file in self._kept)
+            # More rows may go than are updated, where an append left a key twice.
+            gone = before - run(f"SELECT count(*) FROM ({rest})").fetchall()[0][0]
+            select = f"{self._new_rows(old, keys)} UNION ALL BY NAME {rest}"
         self._kept = []
         names = [row[0] for row in run(f"DESCRIBE {select}").fetchall()]
         after = self._write_file(select, names, source=None)
         counts.inserted = distinct - counts.updated
-        if after != before + counts.inserted:
-            raise tables.counts_differ(self._target, "rows in the new file", before + counts.inserted, after)
+        if after != before - gone + distinct:
+            raise tables.counts_differ(self._target, "rows in the new file", before - gone + distinct, after)
+
+    def _new_rows(self, old: str, keys: Sequence[str]) -> str:
+        """The rows that come. Columns that the source does not have keep the values of the rows that are updated."""
+        come = {name.lower() for name in self._names}
+        kept = [name for name in self._old["columns"] if name.lower() not in come]
+        if not kept:
+            return "SELECT * FROM stage"
+        last = f"SELECT DISTINCT ON ({idents(keys)}) {idents([*keys, *kept])} FROM {old}"
+        return (
+            f"SELECT new.*, {idents(kept, prefix='old.')} FROM stage AS new LEFT JOIN ({last}) AS old"
+            f" USING ({idents(keys)})"
+        )
 
     def _old_rows(self) -> str:
         """The committed rows as a relation, each column in the type it has now."""
-        kinds = {**self._old["columns"], **self._types}
         parts = []
         for file in self._kept:
             path = text(os.path.join(self.folder, file["name"]))
-            shape = ", ".join(f"{text(name)}: {text(kinds[name])}" for name in file["columns"])
+            shape = ", ".join(f"{text(name)}: {text(self._columns[name])}" for name in file["columns"])
             parts.append(f"SELECT * FROM {_reader(path, file['name'], shape)}")
         return f"({' UNION ALL BY NAME '.join(parts)})"
 
@@ -263,11 +285,10 @@ class FilesLoad:
 
     def _commit(self, load: Load) -> None:
         """Rename the manifest into place: from here on the new files count, and the state with them."""
-        columns = {**self._old["columns"], **self._types}
         manifest = {
             "table": load.table,
             "format": self._writer.format,
-            "columns": columns,
+            "columns": self._columns,
             "files": [*self._kept, *self._new],
             "loads": {
                 **self._old["loads"],
@@ -302,7 +323,7 @@ def _written(name: str, kind: str, file_format: str) -> str:
     if file_format != "jsonl" or kind not in types.FLOATS:
         return c
     refusal = failures.refusal(name, "nan or infinity, which JSON has no number for")
-    return f"CASE WHEN {c} IS NULL OR isfinite({c}) THEN {c} ELSE {refusal} END AS {c}"
+    return f"CASE WHEN {c} IS NULL OR isfinite({c}) THEN {c} ELSE {refusal} END"
 
 
 def _reader(path: str, name: str, shape: str) -> str:

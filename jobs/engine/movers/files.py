@@ -290,7 +290,8 @@ def _all_columns(parts: Sequence[AnyPart], *, allow_text: bool) -> list[Column]:
             kind = column.type if old is None else types.widen(old.type, column.type)
             if kind is None and not allow_text and old is not None:
                 raise part.disagree(column.name, old.type)
-            columns[name] = Column(name, kind or "VARCHAR")
+            file = old.file if old is not None and kind == old.type else part.file
+            columns[name] = Column(name, kind or "VARCHAR", file=file)
     if parts:
         columns[FILE_COLUMN] = Column(FILE_COLUMN, "VARCHAR")
     return list(columns.values())

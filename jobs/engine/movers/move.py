@@ -60,12 +60,14 @@ def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     reader: Reader = _made(READERS, spec["extractor"], spec, "extractor")
     targets = _targets(reader.streams(), spec)
     writer: Writer = _made(WRITERS, spec["loader"], spec, "loader")
+    is_complete = False
     try:
         move = Move(spec, reader, writer)
         for stream, target in targets:
             move.load(stream, target)
+        is_complete = True
     finally:
-        writer.close()
+        writer.close(is_complete=is_complete)
     return {"streams": len(targets), "rows": move.rows}
 
 

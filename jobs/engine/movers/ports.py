@@ -22,11 +22,15 @@ class GuessFailed(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it comes: `type` is DuckDB's name, `native` PostgreSQL's where the source is one."""
+    """A column as it comes: `type` is DuckDB's name, `native` PostgreSQL's where the source is one.
+
+    `file` is the one that brought the type, where files did.
+    """
 
     name: str
     type: str
     native: str = ""
+    file: str = ""
 
 
 class Scan(Protocol):
@@ -179,5 +183,5 @@ class Writer(Protocol):
 
     def load(self, target: Target) -> AbstractContextManager[StreamLoad]: ...
 
-    def close(self) -> None:
-        """Finish for good, after the last commit or a failure."""
+    def close(self, *, is_complete: bool) -> None:
+        """Finish for good, after the last commit or a failure: then `is_complete` is false, and no step follows."""

@@ -6,8 +6,10 @@ Replace and merge load a temporary table first, so that readers of the real one 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +25,7 @@ from jobs.engine.movers.quoting import ident, idents, text
 
 STAGE = "_eltsite_stage"
 MAX_NAME_BYTES = 63
+ROUNDS = re.compile(r"time(stamp)?\(\d\)")  # a type of times that drops the finer part of a fraction
 LOADS_COLUMNS = (
     "pipeline text, stream text, table_name text, job text, attempt integer, epoch bigint, sequence bigint,"
     " rows bigint, state text, loaded_at timestamptz, PRIMARY KEY (pipeline, stream)"
@@ -111,7 +114,7 @@ class PostgresWriter:
             if not load.is_finished and not self.connection.closed:
                 self.connection.rollback()
 
-    def close(self) -> None:
+    def close(self, *, is_complete: bool) -> None:
         self.connection.close()
         if "engine" in self.__dict__:
             self.engine.close()
@@ -140,8 +143,9 @@ class PostgresLoad:
         if kind and kind[0] not in ("r", "p"):
             raise tables.is_view(target)
         existing = self._writer.columns(target.table)
-        stored = [Column(column.name, types.landed(column.type), column.native) for column in columns]
+        stored = [replace(column, type=types.landed(column.type)) for column in columns]
         self._plan = tables.make_plan(existing, stored, target, is_empty=self._is_empty)
+        self._widen_fractions(existing, columns)
         self._scanned = {column.name: self._scan_as(column) for column in columns}
         self._natives = self._native_types(existing, columns)
         if kind and tables.is_counted(target, kind[1]):
@@ -158,6 +162,15 @@ class PostgresLoad:
         elif target.method == "merge":
             self._into = f"pg_temp.{ident(STAGE)}"
             run(f"CREATE TEMPORARY TABLE {ident(STAGE)} ON COMMIT DROP AS SELECT * FROM {self._table} WITH NO DATA")
+
+    def _widen_fractions(self, existing: Mapping[str, Column], columns: Sequence[Column]) -> None:
+        """Columns such as timestamp(0) would round what comes, and say nothing."""
+        for column in columns:
+            old = existing.get(self._plan.names[column.name])
+            if old is None or old.native == column.native or column.type in ("DATE", "NULL"):
+                continue
+            if ROUNDS.match(old.native) and self._plan.types[column.name] == old.type:
+                self._plan.widened.append((old.name, old.native, old.type))
 
     def _scan_as(self, column: Column) -> str:
         """The type DuckDB reads a column in: its own, unless the table's is wider."""
@@ -200,7 +213,10 @@ class PostgresLoad:
             log(f"{target.stream}: table {target.table} gets the new column {column.name} {self._natives[column.name]}")
         for name, old, kind in plan.widened:
             native = types.to_postgres(kind)
-            run(f"ALTER TABLE {self._table} ALTER COLUMN {ident(name)} TYPE {native} USING {ident(name)}::{native}")
+            try:
+                run(f"ALTER TABLE {self._table} ALTER COLUMN {ident(name)} TYPE {native} USING {ident(name)}::{native}")
+            except psycopg.errors.FeatureNotSupported as error:
+                raise _in_use(target, name, native, error) from error
             log(f"{target.stream}: column {name} is widened from {old} to {kind}")
 
     def _is_empty(self, column: str) -> bool:
@@ -332,6 +348,18 @@ class PostgresLoad:
                 *(self.counts.written, json.dumps(load.state)),
             ],
         )
+
+
+def _in_use(target: Target, column: str, native: str, error: psycopg.Error) -> MoverError:
+    """Something else in the database depends on the type of a column that must become wider."""
+    return MoverError(
+        f"Column {column} of table {target.table} cannot become {native}",
+        reason=f"{postgres.plain(error)}. Nothing of stream {target.stream} was committed.",
+        remedy="Drop what depends on the column, run again, then make it anew.",
+        code="column-in-use",
+        stream=target.stream,
+        column=column,
+    )
 
 
 def copy_text(name: str, kind: str) -> str:

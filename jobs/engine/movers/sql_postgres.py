@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -83,7 +83,7 @@ class PostgresReader:
             sql.say_null_keys(table, _count_nulls(connection, table))
         kept = [column for column in columns if column.name in sql.chosen(table, [c.name for c in columns])]
         if for_duckdb:
-            kept = _probed(connection, table, kept, where)
+            kept = _probed(connection, table, [_as_json(column) for column in kept], where)
         is_current = lower is not None and (upper is None or (upper == lower and method == "append"))
         return Source(
             columns=[Column(column.name, column.type, column.native) for column in kept],
@@ -124,10 +124,17 @@ def _column(
     """How one column is read. Types that another server may not have travel as text or JSON."""
     c = ident(name)
     duckdb_type = types.from_postgres(type_name, modifier, category=category)
-    is_native = is_ours and kind == "b"
+    is_native = is_ours and kind in ("b", "r")  # base types and ranges
     if category in ("A", "C") and not is_native:
         return SourceColumn(name, "JSON", "", f"to_jsonb({c})")
     return SourceColumn(name, duckdb_type, native if is_native else "", c if is_native else f"{c}::text")
+
+
+def _as_json(column: SourceColumn) -> SourceColumn:
+    """Arrays have a text of their own, {1,2}, that only PostgreSQL reads."""
+    if column.type != "JSON" or column.native in ("", "json", "jsonb"):
+        return column
+    return replace(column, expression=f"to_jsonb({column.expression})")
 
 
 def _upper(connection: psycopg.Connection[Any], table: sql.Table) -> str | None:
@@ -271,10 +278,7 @@ class PostgresPart:
 
     @contextmanager
     def _copied(self, types: Mapping[str, str]) -> Iterator[Copy]:
-        expressions = [
-            column.expression if types[column.name] == column.native else f"{column.expression}::{types[column.name]}"
-            for column in self.columns
-        ]
+        expressions = [_cast(column, types[column.name]) for column in self.columns]
         cursor = self.connection.cursor()
         with cursor.copy(self._statement(expressions, "binary")) as copy:
             yield Copy(cursor, copy)
@@ -285,6 +289,13 @@ class PostgresPart:
     def explain(self, error: Exception) -> Exception:
         named = failures.bad_value(error, stream=self.table.stream)
         return named or failures.explain(error, doing=f"take the rows of {self.label}", stream=self.table.stream)
+
+
+def _cast(column: SourceColumn, native: str) -> str:
+    """A column as another type. Not as varchar(5), for that would cut it: COPY refuses what is too long."""
+    if native == column.native:
+        return column.expression
+    return f"{column.expression}::{'text' if native.startswith('character') else native}"
 
 
 def _read_as(kind: str) -> str:

@@ -68,13 +68,15 @@ def fitting(old: Column, new: Column, target: Target) -> str:
     if target.allow_text:
         return "VARCHAR"
     raise MoverError(
-        f"Column {new.name} of stream {target.stream} is {new.type}, but {old.type} in table {target.table}",
+        f"Column {new.name} of stream {target.stream} is {new.type}{f' in {new.file}' if new.file else ''},"
+        f" but {old.type} in table {target.table}",
         reason=f"A {old.type} column does not hold {new.type} values, and no type but text holds both."
         " Nothing was loaded.",
         remedy="Correct the source, change the column's type in the store, or switch on Widen to text where the"
         " extractor has it.",
         code="column-narrows",
         stream=target.stream,
+        file=new.file or None,
         column=new.name,
     )
 
