@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import psycopg
 from jobs.engine.movers.protocol import MoverError
 
 CONNECT_TIMEOUT_SECONDS = 15
+NOTICES_LOST_CLIENTS = 140_000  # the first version of the server that can
 SESSION = {
     "timezone": "UTC",
     "datestyle": "ISO,YMD",
@@ -18,6 +20,7 @@ SESSION = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
 }
+COPIED_COLUMN = re.compile(r"COPY .*?, line \d+, column ([^:\n]*)")
 STATE_REMEDIES = {
     "28P01": ("wrong-password", "Check the settings user and password."),
     "28000": ("wrong-password", "Check the settings user and password, and the server's pg_hba.conf."),
@@ -26,6 +29,11 @@ STATE_REMEDIES = {
     "42501": ("no-permission", "Grant the user the right it lacks."),
     "42P01": ("table-missing", "Check the names of the table and its schema."),
     "42703": ("column-missing", "Check the names of the columns."),
+    "22001": ("value-refused", "Correct the value, or give the column a wider type."),
+    "22003": ("value-refused", "Correct the value, or give the column a wider type."),
+    "22021": ("value-refused", "Correct the value, or leave the column out."),
+    "22P02": ("value-refused", "Correct the value, or leave the column out."),
+    "22P05": ("value-refused", "Correct the value, or leave the column out."),
     "53100": ("disk-full", "Free some space on the server's disk, then run again."),
     "57014": ("cancelled", "The statement was cancelled on the server, by a stop or a time limit."),
     "55P03": ("store-locked", "Another session holds the table; wait for it or end it, then run again."),
@@ -37,7 +45,7 @@ def connect(
 ) -> psycopg.Connection[Any]:
     """Open a connection marked with the job's name, in UTC, with ISO dates. Raises MoverError, naming the server."""
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             host=settings.get("host") or "localhost",
             port=int(settings.get("port") or 5432),
             user=settings.get("user") or None,
@@ -52,6 +60,18 @@ def connect(
         )
     except psycopg.OperationalError as error:
         raise explain_connect(settings, error) from error
+    _end_with_client(connection)
+    return connection
+
+
+def _end_with_client(connection: psycopg.Connection[Any]) -> None:
+    """Have the server end a running statement soon after we are gone, however we went."""
+    if connection.info.server_version < NOTICES_LOST_CLIENTS:
+        return
+    with contextlib.suppress(psycopg.errors.InvalidParameterValue):  # not every operating system can
+        connection.execute("SET client_connection_check_interval = 1000")
+        connection.commit()
+    connection.rollback()
 
 
 def place(settings: Mapping[str, Any]) -> str:
@@ -107,8 +127,14 @@ def explain(error: psycopg.Error, *, doing: str, stream: str | None = None) -> M
         remedy=remedy,
         code=code,
         stream=stream,
-        column=error.diag.column_name,
+        column=error.diag.column_name or _copied_column(error),
     )
+
+
+def _copied_column(error: psycopg.Error) -> str | None:
+    """The column that a COPY was at."""
+    found = COPIED_COLUMN.match(error.diag.context or "")
+    return found[1] if found else None
 
 
 def plain(error: psycopg.Error) -> str:

@@ -83,7 +83,7 @@ class PostgresReader:
             sql.say_null_keys(table, _count_nulls(connection, table))
         kept = [column for column in columns if column.name in sql.chosen(table, [c.name for c in columns])]
         if for_duckdb:
-            kept = _probed(connection, table, [_as_json(column) for column in kept], where)
+            kept = _probed(connection, table, [_readable(column) for column in kept], where)
         is_current = lower is not None and (upper is None or (upper == lower and method == "append"))
         return Source(
             columns=[Column(column.name, column.type, column.native) for column in kept],
@@ -130,11 +130,15 @@ def _column(
     return SourceColumn(name, duckdb_type, native if is_native else "", c if is_native else f"{c}::text")
 
 
-def _as_json(column: SourceColumn) -> SourceColumn:
-    """Arrays have a text of their own, {1,2}, that only PostgreSQL reads."""
-    if column.type != "JSON" or column.native in ("", "json", "jsonb"):
-        return column
-    return replace(column, expression=f"to_jsonb({column.expression})")
+def _readable(column: SourceColumn) -> SourceColumn:
+    """Texts that only PostgreSQL reads become ones that DuckDB does: arrays, {1,2}, and years before our era."""
+    if column.type == "JSON" and column.native not in ("", "json", "jsonb"):
+        return replace(column, expression=f"to_jsonb({column.expression})")
+    if column.type in TIMES:
+        c = column.expression
+        moved = rf"regexp_replace({c}::text, '^(\S+)(.*) BC$', '\1 (BC)\2')"
+        return replace(column, expression=f"CASE WHEN {c} >= '0001-01-01' THEN {c}::text ELSE {moved} END")
+    return column
 
 
 def _upper(connection: psycopg.Connection[Any], table: sql.Table) -> str | None:
