@@ -55,17 +55,16 @@ class TextPart(FilePart):
     def select(self, types_by_name: Mapping[str, str]) -> str:
         if not self.columns:  # an empty file: what it held before goes
             return f"SELECT '' AS {ident(FILE_COLUMN)} WHERE false"
-        columns = []
-        for column in self.columns:
-            name = self.spelled.get(column.name, column.name)
-            kind = self.wanted[column.name] = types_by_name[name]
-            if column.name in self.texts:
-                expression = guesses.cast(column.name, kind, given=column.name in self.given)
-            else:
-                expression = f"CAST({ident(column.name)} AS {kind})"
-            columns.append(f"{expression} AS {ident(name)}")
+        names = {column.name: self.spelled.get(column.name, column.name) for column in self.columns}
+        self.wanted = {own: types_by_name[name] for own, name in names.items()}
+        texts = {own: kind for own, kind in self.wanted.items() if own in self.texts}
+        relation, values = guesses.typed(self.relation(), texts, given=self.given)
+        columns = [
+            f"{values.get(own) or f'CAST({ident(own)} AS {self.wanted[own]})'} AS {ident(name)}"
+            for own, name in names.items()
+        ]
         columns.append(f"{text(self.file)} AS {ident(FILE_COLUMN)}")
-        return f"SELECT {', '.join(columns)} FROM {self.relation()}"
+        return f"SELECT {', '.join(columns)} FROM {relation}"
 
     def explain(self, error: Exception) -> Exception:
         if guesses.MARK in str(error) or isinstance(error, duckdb.ConversionException):
@@ -221,7 +220,7 @@ class JsonlPart(TextPart):
         chosen = {name: kind for name, kind in (self.settings.get("columns") or {}).items() if name in names}
         read = {name: self._kind(kind) for name, kind, *_ in found}
         self.given = frozenset(chosen)
-        self.texts = frozenset(name for name, kind in read.items() if kind == "NUMBER" or name in chosen)
+        self.texts = frozenset(name for name, kind in read.items() if kind == "GUESS" or name in chosen)
         self.kinds = {name: "VARCHAR" if name in self.texts else kind for name, kind in read.items()}
         kinds = {**self.kinds, **self.guess(engine), **chosen}
         self.columns = [Column(name, kinds[name]) for name in names]
@@ -243,8 +242,9 @@ class JsonlPart(TextPart):
     def _kind(kind: str) -> str:
         if types.is_nested(kind):
             return "JSON"
-        # As DOUBLE a number of many digits would lose some: its text says what it needs.
-        return {"DOUBLE": "NUMBER", "HUGEINT": "NUMBER", "UUID": "VARCHAR", '"NULL"': "NULL"}.get(kind, kind)
+        # As DOUBLE a number of many digits would lose some, and DuckDB takes 2024-1-5 for a date: the text decides.
+        guessed = dict.fromkeys(("DOUBLE", "HUGEINT", "DATE", "TIMESTAMP", types.ZONED), "GUESS")
+        return {**guessed, "TIME": "VARCHAR", "UUID": "VARCHAR", '"NULL"': "NULL"}.get(kind, kind)
 
     def _refuse_twins(self, engine: Any, names: Sequence[str]) -> None:
         """Keys that differ by case only would be renamed by DuckDB, and then not found."""
