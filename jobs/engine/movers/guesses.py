@@ -6,12 +6,13 @@ DuckDB casts '1.5' to the integer 2, '1.239' to the decimal 1.24, '007' to 7 and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from jobs.engine.movers.quoting import ident, text
 from jobs.engine.movers.types import DECIMAL, INTEGERS, SIGNED_FOR, ZONED, decimal_for
 
+FEW_ROWS = 1000
 DOUBLE_LENGTH = 25  # a longer number has digits that a double does not keep
 LONG_SCALE = 9  # with more digits after the point it may be a double that was printed
 MARK = "eltsite-guess:"  # begins the error of a guarded cast
@@ -90,14 +91,14 @@ def _choose(facts: Sequence[int]) -> str:
 def guess(engine: Any, relation: str, names: Sequence[str], *, sample_rows: int, careful: bool) -> dict[str, str]:
     """The narrowest type of each text column of a relation that keeps the meaning of its values.
 
-    The first rows decide; when `careful`, all rows do, for those columns that the first did not show to be text.
+    A few rows tell what kinds of values there may be, the first `sample_rows` decide among those; when `careful`, all
+    rows do. What a few rows show to be text stays text.
     """
-    guessed = _guess(engine, f"(SELECT * FROM {relation} LIMIT {sample_rows})", dict.fromkeys(names, KINDS))
-    if not careful:
-        return guessed
+    guessed = _guess(engine, f"(SELECT * FROM {relation} LIMIT {FEW_ROWS})", dict.fromkeys(names, KINDS))
     open_ones = {name: kind for name, kind in guessed.items() if kind != "VARCHAR"}
     kinds = {name: KINDS if kind == "NULL" else (KIND_OF.get(kind, "number"),) for name, kind in open_ones.items()}
-    return {**guessed, **_guess(engine, relation, kinds)}
+    rest = relation if careful else f"(SELECT * FROM {relation} LIMIT {sample_rows})"
+    return {**guessed, **_guess(engine, rest, kinds)}
 
 
 def _guess(engine: Any, relation: str, kinds: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -110,48 +111,57 @@ def _guess(engine: Any, relation: str, kinds: Mapping[str, Sequence[str]]) -> di
     return {name: _choose(row[i * width : (i + 1) * width]) for i, name in enumerate(kinds)}
 
 
-def accepts(name: str, kind: str, *, given: bool) -> str:
-    """The condition under which a text keeps its meaning as `kind`. `given`: a person chose the type, spelling may vary."""
+def accepts(name: str, kind: str, value: str, *, given: bool) -> str:
+    """The condition under which a text keeps its meaning as `kind`. `value` is what TRY_CAST made of it.
+
+    `given`: a person chose the type, so the spelling may vary.
+    """
     c = ident(name)
     kind = SIGNED_FOR.get(kind, kind)
     decimal = DECIMAL.fullmatch(kind)
+    printed = f"CAST({value} AS VARCHAR) = {c}"
+    conditions = [f"{value} IS NOT NULL"]
     if kind in INTEGERS:
-        return _matches(f"trim({c})", "[+-]?[0-9]+") if given else f"CAST(TRY_CAST({c} AS {kind}) AS VARCHAR) = {c}"
-    if decimal and given:
-        return _matches(f"trim({c})", rf"[+-]?[0-9]*(\.[0-9]{{0,{decimal[2]}}}0*)?")
-    if decimal:
-        fits = f"(NOT contains({c}, '.') OR length({c}) - instr({c}, '.') <= {decimal[2]})"
-        return f"{fits} AND NOT contains({c}, 'e') AND NOT contains({c}, 'E')"
-    if kind == "BOOLEAN" and not given:
-        return f"lower({c}) IN ('true', 'false')"
-    if kind == "DATE":
-        return f"length(trim({c})) <= 10" if given else f"CAST(TRY_CAST({c} AS DATE) AS VARCHAR) = {c}"
-    if kind.startswith("TIMESTAMP") and kind != ZONED:
-        return f"NOT regexp_matches(substr({c}, 11), '[Z+-]')" if given else _matches(c, INSTANT)
-    if kind == "DOUBLE" and not given:
-        return f"length({c}) <= {DOUBLE_LENGTH}"
-    return "true"
+        conditions = [*conditions, _matches(f"trim({c})", "[+-]?[0-9]+")] if given else [printed]
+    elif decimal and given:
+        conditions.append(_matches(f"trim({c})", rf"[+-]?[0-9]*(\.[0-9]{{0,{decimal[2]}}}0*)?"))
+    elif decimal:
+        conditions.append(f"(NOT contains({c}, '.') OR length({c}) - instr({c}, '.') <= {decimal[2]})")
+        conditions += [f"NOT contains({c}, 'e')", f"NOT contains({c}, 'E')"]
+    elif kind == "BOOLEAN" and not given:
+        conditions = [f"lower({c}) IN ('true', 'false')"]
+    elif kind == "DATE":
+        conditions = [*conditions, f"length(trim({c})) <= 10"] if given else [printed]
+    elif kind.startswith("TIMESTAMP") and kind != ZONED:
+        unzoned = f"NOT regexp_matches(substr({c}, 11), '[Z+-]')" if given else _matches(c, INSTANT)
+        conditions = [f"({printed} OR ({value} IS NOT NULL AND {unzoned}))"]
+    elif kind == "DOUBLE" and not given:
+        conditions.append(f"length({c}) <= {DOUBLE_LENGTH}")
+    return " AND ".join(conditions)
 
 
-def cast(name: str, kind: str, *, given: bool) -> str:
-    """A text column as `kind`; a value that would change its meaning is an error that begins with MARK."""
-    c = ident(name)
-    if kind == "VARCHAR":
-        return c
-    condition = accepts(name, kind, given=given)
-    if condition == "true":
-        return f"CAST({c} AS {kind})"
-    return f"CASE WHEN {c} IS NULL OR ({condition}) THEN CAST({c} AS {kind}) ELSE error({text(MARK + name)}) END"
+def typed(relation: str, kinds: Mapping[str, str], *, given: Set[str]) -> tuple[str, dict[str, str]]:
+    """A relation of text columns, each cast once, and the expression of each column's value in its type.
+
+    A value that would change its meaning is an error that begins with MARK.
+    """
+    casts, expressions = [], {}
+    for number, (name, kind) in enumerate(kinds.items()):
+        c, value = ident(name), ident(f"_eltsite_value_{number}")
+        if kind == "VARCHAR":
+            expressions[name] = c
+            continue
+        casts.append(f"TRY_CAST({c} AS {kind}) AS {value}")
+        condition = accepts(name, kind, value, given=name in given)
+        expressions[name] = f"CASE WHEN {c} IS NULL OR ({condition}) THEN {value} ELSE error({text(MARK + name)}) END"
+    return (f"(SELECT {', '.join(['*', *casts])} FROM {relation})" if casts else relation), expressions
 
 
-def misfits(types: Mapping[str, str], *, given: frozenset[str]) -> list[tuple[str, str]]:
+def misfits(types: Mapping[str, str], *, given: Set[str]) -> list[tuple[str, str]]:
     """Per column of text that is to have a type: the condition that finds a value which does not fit."""
-    return [
-        (
-            name,
-            f"{ident(name)} IS NOT NULL AND NOT coalesce(({accepts(name, kind, given=name in given)})"
-            f" AND TRY_CAST({ident(name)} AS {kind}) IS NOT NULL, false)",
-        )
-        for name, kind in types.items()
-        if kind != "VARCHAR"
-    ]
+    found = []
+    for name, kind in types.items():
+        if kind != "VARCHAR":
+            condition = accepts(name, kind, f"TRY_CAST({ident(name)} AS {kind})", given=name in given)
+            found.append((name, f"{ident(name)} IS NOT NULL AND NOT coalesce(({condition}), false)"))
+    return found
