@@ -89,6 +89,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024  # bytes of a request body
 UPLOAD_MAX_BYTES = 64 * 1024 * 1024  # one workspace file
 
 INSTALLED_APPS = [
+    "django_q",  # before ours: our admin takes its tables out
     "jobs.apps.JobsConfig",
     "pipelines.apps.PipelinesConfig",
     "workspaces.apps.WorkspacesConfig",
@@ -101,7 +102,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_filters",
     "django_htmx",
-    "django_q",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

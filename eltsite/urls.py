@@ -11,10 +11,6 @@ handler403 = permission_denied
 handler404 = not_found
 handler500 = server_error
 
-# The queue's own tables: a row edited there would be work that no job knows of. Its app registers them last of all.
-for model in [model for model in admin.site._registry if model._meta.app_label == "django_q"]:
-    admin.site.unregister(model)
-
 api_root = RootView.as_view()
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -12,6 +13,12 @@ from jobs.models import DayCount, Job, JobCount, LogChunk, SkippedSlot, Worker
 from jobs.services import delete_job, request_stop, retry_job
 from jobs.status import JobStatus, JobType
 from workspaces.admin_base import ReadOnlyAdmin, run_for_each
+
+# The queue's own tables: a row edited there would be work that no job knows of. Its app comes before ours in
+# INSTALLED_APPS, so they are registered by now.
+for queue_table in apps.get_app_config("django_q").get_models():
+    if admin.site.is_registered(queue_table):
+        admin.site.unregister(queue_table)
 
 
 class ValueFilter(admin.SimpleListFilter):
