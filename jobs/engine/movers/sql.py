@@ -25,6 +25,7 @@ class Table:
     key: str
     lookback_seconds: int
     columns: Sequence[str]
+    primary_keys: Sequence[str]
 
     @property
     def label(self) -> str:
@@ -56,6 +57,7 @@ def table_of(stream: Stream) -> Table:
         key=str(entry.get("replication_key") or ""),
         lookback_seconds=int(entry.get("lookback_seconds") or 0),
         columns=tuple(entry.get("columns") or ()),
+        primary_keys=tuple(stream.primary_keys),
     )
     if not table.table and not table.query:
         raise MoverError(
@@ -117,7 +119,8 @@ def chosen(table: Table, names: Sequence[str]) -> list[str]:
     """The columns to read: those named, and always the keys."""
     if not table.columns:
         return list(names)
-    return [name for name in names if name in table.columns or (table.is_incremental and name == table.key)]
+    keys = [*table.primary_keys, *([table.key] if table.is_incremental else [])]
+    return [name for name in names if name in (*table.columns, *keys)]
 
 
 def known_value(table: Table, bookmark: Mapping[str, Any], method: str) -> str | None:

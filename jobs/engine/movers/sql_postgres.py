@@ -102,7 +102,8 @@ def _relation(table: sql.Table) -> str:
 
 def _columns(connection: psycopg.Connection[Any], table: sql.Table) -> list[SourceColumn]:
     """The source's columns. Also a query is asked only for its shape."""
-    cursor = connection.execute(f"SELECT * FROM {_relation(table)} LIMIT 0".encode())
+    # Binary means the extended protocol, which takes one statement only, whatever a person's query holds.
+    cursor = connection.execute(f"SELECT * FROM {_relation(table)} LIMIT 0".encode(), binary=True)
     result, described = cursor.pgresult, cursor.description or []
     modifiers = [result.fmod(number) if result else -1 for number in range(len(described))]
     oids = [column.type_code for column in described]
