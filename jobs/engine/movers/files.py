@@ -10,6 +10,7 @@ import glob
 import hashlib
 import importlib
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -188,6 +189,8 @@ class FilesReader:
             raise part.explain(error) from error
         except OSError as error:
             raise _unreadable(Stream(part.stream), part.file, error) from error
+        except (EOFError, zlib.error) as error:  # packed, and cut short or damaged
+            raise _unreadable(Stream(part.stream), part.file, OSError(str(error))) from error
         if not part.columns:
             log(f"{part.stream}: {part.file} is empty", level="warning")
         for column in part.columns:

@@ -19,6 +19,8 @@ from jobs.engine.movers.quoting import ident, text
 
 SAMPLE_ROWS = 20_000
 HEADER_BYTES = 1 << 20
+WINDOW_BYTES = 8 << 20  # far below DuckDB's buffer of 32 MB, and far above the longest line it reads
+GLANCE_BYTES = 64 << 10
 DELIMITERS = ",;\t|"
 
 
@@ -134,6 +136,7 @@ class CsvPart(TextPart):
 
     def inspect(self, engine: Any) -> None:
         """Read the header, then the types."""
+        self._refuse_endless_line()
         names = self._header()
         for number, name in enumerate(names):
             if name.lower() in {other.lower() for other in names[:number]}:
@@ -161,6 +164,33 @@ class CsvPart(TextPart):
         encoding = "utf-8-sig" if encoding == "utf-8" else encoding
         # What cannot be decoded is DuckDB's to name, with its line.
         return io.TextIOWrapper(self.bytes(), encoding=encoding, errors="replace", newline="")
+
+    def _refuse_endless_line(self) -> None:
+        """DuckDB leaves a last line that is longer than its buffer out, without a word."""
+        if self.compression == "none" and (self.size or 0) < WINDOW_BYTES:
+            return
+        with self.bytes() as file:
+            start = 0
+            while window := file.read(GLANCE_BYTES):
+                if b"\n" not in window and b"\r" not in window:
+                    window += file.read(WINDOW_BYTES - len(window))
+                    if len(window) == WINDOW_BYTES and b"\n" not in window and b"\r" not in window:
+                        raise self._endless_line(start)
+                start += WINDOW_BYTES
+                file.seek(start)
+
+    def _endless_line(self, start: int) -> MoverError:
+        with self.bytes() as file:
+            line = 1 + sum(file.read(WINDOW_BYTES).count(b"\n") for _ in range(start // WINDOW_BYTES))
+        return MoverError(
+            f"{self.file}, line {line}: the line cannot be read",
+            reason=f"It is longer than {WINDOW_BYTES >> 20} MiB.",
+            remedy="Correct the line, or check the stream's settings format, compression and encoding.",
+            code="csv-line",
+            stream=self.stream,
+            file=self.file,
+            line=line,
+        )
 
     def _header(self) -> list[str]:
         with self._open() as lines:
