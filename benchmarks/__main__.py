@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,9 +37,8 @@ django.setup()
 
 import duckdb  # noqa: E402
 import psutil  # noqa: E402
-import psycopg  # noqa: E402
 
-from benchmarks.engine import TYPES  # noqa: E402
+from benchmarks.rows import MIB, Memory, facts_of, fill_postgres, write_csv  # noqa: E402
 from jobs import folders, installation  # noqa: E402
 from jobs.logs import read_log  # noqa: E402
 from jobs.models import Job  # noqa: E402
@@ -51,23 +49,6 @@ from pipelines.services import save_component, save_pipeline  # noqa: E402
 from tests import postgres_server  # noqa: E402
 from workspaces.models import User, Workspace, WorkspaceStatus  # noqa: E402
 from workspaces.services import create_workspace  # noqa: E402
-
-MIB = 1024 * 1024
-ROW = """
-    SELECT n AS id, n % 50021 AS customer, 'Customer ' || (n % 50021) AS name,
-           ['Turku', 'Rauma', 'Kotka', 'Oulu', 'Vaasa'][1 + n % 5] AS city,
-           ((n * 7919) % 1000000 / 100)::DECIMAL(12,2) AS amount, (n % 997) / 997.0::DOUBLE AS ratio, n % 3 = 0 AS is_paid,
-           DATE '2024-01-01' + (n % 700)::INTEGER AS day,
-           TIMESTAMP '2024-01-01' + INTERVAL 1 SECOND * (n % 60000000) AS at,
-           CASE WHEN n % 10 = 0 THEN NULL ELSE 'order note number ' || n || ', please ring twice' END AS note
-    FROM range(1, {rows} + 1) AS t(n)
-"""
-# Cast first: the engine guesses a double where a job keeps a decimal.
-SAME = (
-    "SELECT count(*), "
-    + ", ".join(f'sum(hash(CAST("{column}" AS {kind})))' for column, kind in TYPES.items())
-    + " FROM {table}"
-)
 
 
 @dataclass
@@ -92,34 +73,6 @@ def until(condition: Callable[[], bool], seconds: float = 300) -> None:
         if time.monotonic() > limit:
             raise SystemExit("the benchmark's installation did not answer in time")
         time.sleep(0.05)
-
-
-class Memory:
-    """The proportional memory (PSS) of a process and all its descendants, sampled while something runs."""
-
-    def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
-        self._stop = threading.Event()
-        self.peak = 0
-
-    def __enter__(self) -> Memory:
-        self._thread = threading.Thread(target=self._sample)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._stop.wait(0.1):
-            total = 0
-            for process in [self._root, *self._root.children(recursive=True)]:
-                try:
-                    total += process.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            self.peak = max(self.peak, total)
 
 
 def make_workspace() -> Workspace:
@@ -176,12 +129,6 @@ def run_engine(kind: str, source: str, target: Path) -> float:
         stdout=subprocess.DEVNULL,
     )
     return time.perf_counter() - started
-
-
-def facts_of(path: Path, table: str) -> tuple[Any, ...]:
-    """Count and column hashes of a table."""
-    with duckdb.connect(str(path), read_only=True) as store:
-        return store.execute(SAME.format(table=table)).fetchone()
 
 
 def compare(
@@ -273,16 +220,8 @@ def main() -> None:
     try:
         workspace = make_workspace()
         data = folders.of_workspace(workspace) / "files" / "rows.csv"
-        with duckdb.connect() as maker:
-            maker.execute(f"COPY ({ROW.format(rows=ROWS)}) TO '{data}' (HEADER)")
-        kinds = {"VARCHAR": "text", "DOUBLE": "double precision"}
-        with psycopg.connect(url, autocommit=True) as connection, data.open("rb") as rows:
-            columns = ", ".join(f'"{column}" {kinds.get(kind, kind)}' for column, kind in TYPES.items())
-            connection.execute(f"CREATE TABLE rows ({columns})")
-            with connection.cursor().copy("COPY rows FROM STDIN (FORMAT csv, HEADER)") as copy:
-                while block := rows.read(MIB):
-                    copy.write(block)
-            connection.execute("VACUUM ANALYZE rows")
+        write_csv(data, ROWS)
+        fill_postgres(url, data)
         csv = {"files": '[{"stream": "rows", "path": "rows.csv"}]'}
         source = {
             "dialect": "postgresql",
