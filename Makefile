@@ -21,7 +21,7 @@ venv: .venv/runtime
 test: .venv/test chromium
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 	TEST_DATABASE=postgres $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not browser" tests/workspaces tests/pipelines tests/jobs tests/contracts
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: .venv/test
 	$(BIN)/ruff check .
