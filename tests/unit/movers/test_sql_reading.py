@@ -145,11 +145,6 @@ def test_lookback_takes_seconds_off_a_time(place: Workspace, source: Source):
             "statement-failed",
             "",
         ),
-        (
-            {"stream": "q", "query": "SELECT 1 AS a) AS x; COMMIT; DELETE FROM orders; SELECT * FROM (SELECT 1 AS a"},
-            "statement-failed",
-            "",
-        ),
     ],
 )
 def test_what_is_wrong_in_the_settings_is_named_and_nothing_is_changed(
