@@ -7,11 +7,13 @@ import fcntl
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -222,6 +224,9 @@ def test_a_mover_whose_parent_is_gone_ends(place: Workspace):
 def test_another_user_needs_nothing_of_the_interpreters_folder(place: Workspace, server: Server):
     """As with an interpreter under /root: whatever a pair needs is imported before root is given up."""
     place.write("a.csv", "name,n\nMüller,1\n".encode("cp1252"))
+    with closing(sqlite3.connect(place.files / "till.sqlite")) as connection:
+        connection.execute("CREATE TABLE b AS SELECT 1 AS id, 'x' AS word")
+        connection.commit()
     for path in [place.folder, *place.folder.rglob("*")]:
         os.chown(path, 65534, 65534)
     for parent in place.folder.parents[:3]:
@@ -230,8 +235,11 @@ def test_another_user_needs_nothing_of_the_interpreters_folder(place: Workspace,
     for path in (place.folder / "runs", place.folder / "runs" / "1"):
         os.chown(path, 65534, 65534)
     tap = tap_files({"stream": "a", "path": "a.csv", "encoding": "cp1252"})
-    for loader in (to_duckdb(), to_files(), server.target()):
-        ended = place.move(tap, loader, run_as="65534:65534")
-        assert ended.exit_code == 0, (ended.events, ended.stderr)
+    settings = {"dialect": "sqlite", "path": "till.sqlite", "tables": [{"table": "b"}]}
+    till = {"plugin": "tap-sql", "name": "Till", "settings": settings}
+    for extractor in (tap, till, server.tap({"stream": "c", "query": "SELECT 1 AS id"})):
+        for loader in (to_duckdb(), to_files(), server.target()):
+            ended = place.move(extractor, loader, run_as="65534:65534")
+            assert ended.exit_code == 0, (ended.events, ended.stderr)
     assert place.query("SELECT name FROM shop.a") == [("Müller",)]
     assert (place.folder / "warehouse.duckdb").stat().st_uid == 65534
