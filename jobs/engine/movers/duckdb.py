@@ -67,6 +67,17 @@ def connect(
             time.sleep(RETRY_SECONDS)
 
 
+def show_progress(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let `fraction` know how far a statement is. Nothing is printed."""
+    connection.execute("SET enable_progress_bar = true")
+    connection.execute("SET enable_progress_bar_print = false")
+
+
+def fraction(connection: duckdb.DuckDBPyConnection) -> float:
+    """How much of the running statement is done, from 0 to 1. May be asked from another thread."""
+    return min(max(connection.query_progress(), 0.0), 100.0) / 100
+
+
 def settings(limits: Mapping[str, Any], *, memory_limit: str = "", temp_folder: str = "") -> dict[str, Any]:
     """The settings of every DuckDB we open: nothing fetched, memory and threads bounded."""
     config: dict[str, Any] = {

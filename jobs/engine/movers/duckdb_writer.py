@@ -49,7 +49,11 @@ class DuckDBWriter:
             memory_limit=str(settings.get("memory_limit") or ""),
             temp_folder=os.path.join(os.path.abspath(str(spec.get("run_folder") or ".")), "spill"),
         )
+        store.show_progress(self.engine)
         self.has_committed = False
+
+    def fraction(self) -> float:
+        return store.fraction(self.engine)
 
     def name(self, *table: str) -> str:
         """The schema, or a table in it, quoted for a statement."""

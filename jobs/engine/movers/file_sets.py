@@ -1,7 +1,7 @@
 """The loader target-files: a folder per stream with data files, and a manifest that says which of them count.
 
-Renaming the manifest into place commits rows and state together. Data files are hidden (a leading dot) until then and
-get their names afterwards; a run that was killed in between is completed by the next one. Files that no manifest names
+Renaming the manifest into place commits rows and state together. Data files are hidden until then, by a leading dot
+and an ending of their own (DuckDB's patterns find dotted files), and get their names afterwards; a run that was killed in between is completed by the next one. Files that no manifest names
 are leftovers and go.
 """
 
@@ -46,10 +46,14 @@ class FilesWriter:
         self.engine = store.connect(
             ":memory:", limits=spec.get("limits") or {}, temp_folder=f"{spec.get('run_folder') or '.'}/spill"
         )
+        store.show_progress(self.engine)
         try:
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
             raise self.explain(error, self.folder) from error
+
+    def fraction(self) -> float:
+        return store.fraction(self.engine)
 
     @staticmethod
     def explain(error: OSError, path: str) -> MoverError:
@@ -159,9 +163,9 @@ class FilesLoad:
         named = {file["name"] for file in (self._writer.manifest(self._target.table) or {"files": []})["files"]}
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
-            if name.startswith(".part-") and name[1:] in named:
-                os.replace(path, os.path.join(self.folder, name[1:]))
-            elif name == f".{MANIFEST}" or (name.lstrip(".").startswith("part-") and name not in named):
+            if shown_name(name) in named:
+                os.replace(path, os.path.join(self.folder, shown_name(name)))
+            elif name == hidden_name(MANIFEST) or (name.lstrip(".").startswith("part-") and name not in named):
                 os.unlink(path)
 
     def write(self, part: Part) -> None:
@@ -191,7 +195,7 @@ class FilesLoad:
             options += f", COMPRESSION {'gzip' if compression == 'gzip' else 'none'}"
             ending += ".gz" if compression == "gzip" else ""
         name = f"part-{self._stamp}-{len(self._new):05d}{ending}"
-        path = os.path.join(self.folder, f".{name}")
+        path = os.path.join(self.folder, hidden_name(name))
         spelled = {name: self._names.get(name, name) for name in names}
         columns = ", ".join(
             f"{_written(name, self._columns[own], self._writer.format)} AS {ident(own)}"
@@ -275,7 +279,7 @@ class FilesLoad:
     def _verify(self) -> None:
         """Count what the new files hold, by reading them."""
         for file in self._new:
-            path = text(os.path.join(self.folder, f".{file['name']}"))
+            path = text(os.path.join(self.folder, hidden_name(file["name"])))
             shape = ", ".join(f"{text(name)}: 'VARCHAR'" for name in file["columns"])
             counting = f"SELECT count(*) FROM {_reader(path, file['name'], shape)}"
             found = self._writer.engine.execute(counting).fetchall()[0][0]
@@ -299,7 +303,7 @@ class FilesLoad:
                 },
             },
         }
-        part = os.path.join(self.folder, f".{MANIFEST}")
+        part = os.path.join(self.folder, hidden_name(MANIFEST))
         with open(part, "w", encoding="utf-8") as out:
             json.dump(manifest, out, indent=1)
             out.flush()
@@ -326,11 +330,22 @@ def _written(name: str, kind: str, file_format: str) -> str:
     return f"CASE WHEN {c} IS NULL OR isfinite({c}) THEN {c} ELSE {refusal} END"
 
 
+def hidden_name(name: str) -> str:
+    """What a data file is called before it counts."""
+    return f".{name}.part"
+
+
+def shown_name(hidden: str) -> str:
+    """The name a hidden file is to get; nothing for any other file."""
+    return hidden[1:].removesuffix(".part") if hidden.startswith(".") and hidden.endswith(".part") else ""
+
+
 def _reader(path: str, name: str, shape: str) -> str:
-    """A data file of ours as a relation with the columns in `shape`."""
+    """A data file of ours as a relation with the columns in `shape`. Hidden, its ending does not say it is packed."""
     if name.endswith(".parquet"):
         return f"read_parquet({path})"
+    options = f"compression = '{'gzip' if name.endswith('.gz') else 'none'}', columns = {{{shape}}}"
     if ".csv" in name:
-        options = "header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false"
-        return f"read_csv({path}, auto_detect = false, {options}, columns = {{{shape}}})"
-    return f"read_json({path}, format = 'newline_delimited', columns = {{{shape}}})"
+        csv = "header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false"
+        return f"read_csv({path}, auto_detect = false, {csv}, {options})"
+    return f"read_json({path}, format = 'newline_delimited', {options})"

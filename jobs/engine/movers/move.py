@@ -193,6 +193,7 @@ class Move:
             load.prepare(source.columns, replaced_files=files)
             progress.watch(load.counts, source.parts)
             for part in source.parts:
+                progress.part_begun(part)
                 load.write(part)
                 progress.part_done(part)
             state = {**source.bookmark}

@@ -177,6 +177,9 @@ class Writer(Protocol):
     @property
     def engine(self) -> Any: ...
 
+    def fraction(self) -> float:
+        """How much of the part that is being written is done, from 0 to 1; asked from another thread."""
+
     def stored(self, pipeline: str) -> Mapping[str, Stored]: ...
 
     def has_table(self, table: str) -> bool: ...

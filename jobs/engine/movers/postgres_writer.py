@@ -59,7 +59,12 @@ class PostgresWriter:
     @cached_property
     def engine(self) -> Any:
         """What reads files and SQLite for us: a DuckDB without a file."""
-        return store.connect(":memory:", limits=self._limits, temp_folder=self._spill)
+        engine = store.connect(":memory:", limits=self._limits, temp_folder=self._spill)
+        store.show_progress(engine)
+        return engine
+
+    def fraction(self) -> float:
+        return store.fraction(self.engine) if "engine" in self.__dict__ else 0.0
 
     def run(self, sql: str, values: Sequence[Any] | None = None) -> psycopg.Cursor[Any]:
         """One statement. Values go apart from the text; without them the text may hold a percent sign."""

@@ -21,7 +21,8 @@ class Progress:
         self._writer = writer
         self._started = time.monotonic()
         self._ended = threading.Event()
-        self._bytes = 0
+        self._bytes = 0  # of the parts that are done
+        self._current = 0  # of the part that is being read
         self._said = (0, 0, 0)
         self._thread = threading.Thread(target=self._tick, name="progress", daemon=True)
         self.counts = Counts()
@@ -42,18 +43,25 @@ class Progress:
         """From here on the counts are those of a load."""
         self.counts = counts
 
+    def part_begun(self, part: Part) -> None:
+        self._current = part.size or 0
+
     def part_done(self, part: Part) -> None:
+        self._current = 0
         self._bytes += part.size or 0
 
     def restart(self) -> None:
-        self.counts, self._bytes = Counts(), 0
+        self.counts, self._bytes, self._current = Counts(), 0, 0
 
     def _tick(self) -> None:
         while not self._ended.wait(EVERY_SECONDS):
-            now = (self.counts.read, self.counts.written, self._bytes)
+            now = (self.counts.read, self.counts.written, self._bytes_read())
             if now != self._said:
                 self._said = now
                 self._emit(done=False)
+
+    def _bytes_read(self) -> int:
+        return self._bytes + int(self._current * self._writer.fraction()) if self._current else self._bytes
 
     def _emit(self, *, done: bool) -> None:
         counts = self.counts
@@ -62,7 +70,7 @@ class Progress:
             **self._facts,
             rows_read=counts.read,
             rows_written=counts.written,
-            bytes=self._bytes or None,
+            bytes=self._bytes_read() or None,
             seconds=round(time.monotonic() - self._started, 3),
             inserted=counts.inserted,
             updated=counts.updated,

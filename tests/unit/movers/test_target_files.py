@@ -66,8 +66,8 @@ def test_files_that_a_killed_run_left_are_named_or_removed(place: Workspace):
     first = place.load(orders(), to_files())
     folder = place.folder / "exports" / "orders"
     (name,) = [file["name"] for file in manifest(place)["files"]]
-    (folder / name).rename(folder / f".{name}")  # killed after the manifest, before the names
-    (folder / ".part-20200101T000000000000-00000.parquet").write_text("left over")
+    (folder / name).rename(folder / f".{name}.part")  # killed after the manifest, before the names
+    (folder / ".part-20200101T000000000000-00000.parquet.part").write_text("left over")
     place.write("orders/2.csv", "id,amount\n2,2.25\n")
     place.load(orders(), to_files(), **first.state)
     assert rows(place) == [(1, "1.25"), (2, "2.25")]

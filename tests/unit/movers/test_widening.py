@@ -25,7 +25,7 @@ NUMBERS = {
 OTHERS = ("BOOLEAN", "VARCHAR", "BLOB", "DATE", "TIMESTAMP", types.ZONED, "TIME", "UUID", "JSON", "DOUBLE", "FLOAT")
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.product(NUMBERS, NUMBERS))
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(NUMBERS, NUMBERS)))
 def test_the_wider_type_holds_the_limits_of_both(old: str, new: str):
     wider = types.widen(old, new)
     assert wider == types.widen(new, old)
@@ -39,7 +39,7 @@ def test_the_wider_type_holds_the_limits_of_both(old: str, new: str):
             assert duckdb.sql(same).fetchall() == [(True,)]
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.product([*NUMBERS, *OTHERS], [*NUMBERS, *OTHERS]))
+@pytest.mark.parametrize(("old", "new"), list(itertools.product([*NUMBERS, *OTHERS], repeat=2)))
 def test_widening_is_stable(old: str, new: str):
     wider = types.widen(old, new)
     assert (wider is None) == (types.widen(new, old) is None)
