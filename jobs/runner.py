@@ -10,6 +10,7 @@ import uuid
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 
+from eltsite.errors import DomainError
 from jobs.claims import claim_job
 from jobs.engine.executor import execute_run
 from jobs.engine.interface import Outcome, RunResult, StopRequest
@@ -112,16 +113,25 @@ def _unexpected(job: Job, sink: DatabaseLogSink, error: Exception) -> Ending | N
     """A job that could not be started or kept: its definition is broken, or we are."""
     redactor = Redactor(secrets_of(job))
     text = redactor.mask(str(error)) or type(error).__name__
+    # A fault of the definition explains itself; a defect of ours needs its traceback.
+    is_ours = not isinstance(error, DomainError)
+    said = redactor.mask(traceback.format_exc()).splitlines() if is_ours else [text]
     try:
-        for line in redactor.mask(traceback.format_exc()).splitlines():
+        for line in said:
             sink.write(source="eltsite", level="error", text=line)
         sink.flush()
     except ClaimLost:
         return None
-    logger.exception("job %s failed", job.number, extra={"action": "execute"})
+    if is_ours:
+        logger.exception("job %s failed", job.number, extra={"action": "execute"})
+    remedy = "The log holds the details." if is_ours else "Correct it where the pipeline is defined, then run it again."
     return Ending(
         JobStatus.ERROR,
         text[:300],
         1,
-        error={"reason": text, "remedy": "The log holds the details.", "code": getattr(error, "code", "unexpected")},
+        error={
+            "reason": "" if len(text) <= 300 else text,
+            "remedy": remedy,
+            "code": getattr(error, "code", "unexpected"),
+        },
     )

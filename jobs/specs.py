@@ -76,6 +76,8 @@ def _steps_of(job: Job, ends: Ends, state: PipelineState | None) -> list[Step]:
         return [Step("Test both ends", "test", common)]
     if job.type != JobType.PIPELINE_RUN:
         raise Invalid(f"This version does not know jobs of the type {job.type}.")
+    if ends.extractor is None or ends.loader is None:
+        return []  # as the API has it: without a pair nothing is done, a message says so, and the job is complete
     models = _models_of(job, ends.loader)
     move = {
         **common,
@@ -192,6 +194,8 @@ def _notices_of(job: Job, ends: Ends, environment: dict[str, str]) -> list[tuple
             secret = end.plugin.secret_names
             for name, value in sorted(end.settings.items()):
                 found.append(("info", f"{end.component.name}.{name} = {'***' if name in secret else value}"))
+    if job.type == JobType.PIPELINE_RUN and len(ends.both) < 2:
+        found.append(("warning", "The pipeline has no pair of extractor and loader: there is nothing to do."))
     if os.geteuid() == 0 and not settings.ELTSITE_RUN_AS:
         found.append(
             ("warning", "ELTSITE_RUN_AS is empty: this run works as root and could read everything on the host.")

@@ -25,6 +25,8 @@ def headline_of(job: Job, facts: Mapping[str, Any]) -> str:
 
 
 def _run_headline(facts: Mapping[str, Any]) -> str:
+    if not facts["steps"]:
+        return "Nothing to do: no pair of extractor and loader"
     rows, streams = facts["rows_written"], len(facts["streams"])
     built = len(facts["models_built"])
     tail = f", {counted(built, 'SQL model')} built" if built else ""
