@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -207,6 +208,32 @@ def test_a_source_that_is_down_and_one_that_refuses(place: Workspace, server: Se
     stranger = server.tap({"table": "orders"}, user="nobody_knows")
     assert place.move(stranger, to_duckdb()).error["code"] == "wrong-password"
     assert place.move(stranger | {}, server.target()).error["code"] == "wrong-password"
+
+
+@pytest.fixture
+def guarded(server: Server):
+    """A role that the server asks for its password; the others of the test server need none."""
+    path = Path(server.run("SHOW hba_file")[0][0])
+    before = path.read_text()
+    server.run("DROP ROLE IF EXISTS guarded_by_password; CREATE ROLE guarded_by_password LOGIN PASSWORD 'right'")
+    path.write_text(f"local all guarded_by_password scram-sha-256\n{before}")
+    server.run("SELECT pg_reload_conf()")
+    yield "guarded_by_password"
+    path.write_text(before)
+    server.run("SELECT pg_reload_conf(); DROP OWNED BY guarded_by_password; DROP ROLE guarded_by_password")
+
+
+@pytest.mark.parametrize("password", ["wrong", ""])
+def test_a_wrong_password_is_named_and_never_shown(place: Workspace, server: Server, guarded: str, password: str):
+    for extractor, loader in (
+        (server.tap({"stream": "t", "query": "SELECT 1 AS id"}, user=guarded, password=password), to_duckdb()),
+        (server.tap({"stream": "t", "query": "SELECT 1 AS id"}), server.target(user=guarded, password=password)),
+    ):
+        error = place.move(extractor, loader).error
+        assert error["code"] == "wrong-password"
+        assert guarded in error["headline"] and "wrong" not in f"{error['headline']} {error['remedy']}"
+    tap = server.tap({"stream": "t", "query": "SELECT 1 AS id"}, user=guarded, password="right")
+    place.load(tap, to_duckdb())
 
 
 def test_sessions_bear_the_jobs_name(place: Workspace, server: Server):
