@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -109,7 +109,8 @@ class FilesWriter:
             raise self.explain(error, load.folder) from error
         finally:
             if not load.is_finished:
-                load.tidy()
+                with suppress(OSError):  # the failure itself is what matters, and the next run tidies too
+                    load.tidy()
 
     def close(self, *, is_complete: bool) -> None:
         self.engine.close()

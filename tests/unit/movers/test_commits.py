@@ -243,3 +243,22 @@ def test_another_user_needs_nothing_of_the_interpreters_folder(place: Workspace,
             assert ended.exit_code == 0, (ended.events, ended.stderr)
     assert place.query("SELECT name FROM shop.a") == [("Müller",)]
     assert (place.folder / "warehouse.duckdb").stat().st_uid == 65534
+
+
+@pytest.mark.parametrize("store", ["duckdb", "postgres"])
+def test_rows_whose_state_cannot_be_stored_are_not_there(place: Workspace, server: Server, store: str):
+    """Rows and state are one commit: where the second is refused, the first is undone."""
+    shape = "pipeline {t}, stream {t}, table_name {t}, job {t}, attempt int, epoch bigint, sequence bigint, rows bigint"
+    loads = f"CREATE SCHEMA shop; CREATE TABLE shop._eltsite_loads ({shape}, state {{t}}, loaded_at timestamptz"
+    refused = f"{loads}, CHECK (sequence < 0))"
+    if store == "duckdb":
+        with duckdb.connect(str(place.folder / "warehouse.duckdb")) as connection:
+            connection.execute(refused.format(t="VARCHAR"))
+    else:
+        server.run(refused.format(t="text"))
+    place.write("orders/1.csv", "id\n1\n")
+    loader = {"duckdb": to_duckdb(), "postgres": server.target()}[store]
+    ended = place.move(tap_files({"stream": "orders", "path": "orders/*.csv"}), loader)
+
+    assert ended.exit_code == 1 and not ended.of("state")
+    assert count_rows(place, server, store) == (0, 0)
