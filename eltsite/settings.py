@@ -176,6 +176,7 @@ REST_FRAMEWORK = {
 ELTSITE_SLOTS = env.int("SLOTS", os.cpu_count() or 1)  # jobs that run at once on this host
 ELTSITE_DRAIN_SECONDS = env.int("DRAIN_SECONDS", 5)  # how long a stopping worker lets its jobs end by themselves
 ELTSITE_RUN_AS = env.str("RUN_AS", "eltsite-run" if hasattr(os, "geteuid") and os.geteuid() == 0 else "")
+ELTSITE_ENVIRONMENTS = Path(env.str("ENVIRONMENTS", str(ELTSITE_HOME / "environments"))).absolute()  # of plugins
 ELTSITE_LOG_DAYS = env.int("LOG_DAYS", 30)
 ELTSITE_JOB_DAYS = env.int("JOB_DAYS", 90)
 ELTSITE_HTTP_MAX_BYTES = env.int("HTTP_MAX_BYTES", 10 * 1024**3)

@@ -54,7 +54,7 @@ class Quiet:
     def flush(self) -> None:
         """Nothing is stored."""
 
-    def save(self, *, state: Mapping[str, Any], epoch: int, sequence: int) -> None:
+    def save(self, *, state: Mapping[str, Any], epoch: int, sequence: int, is_partial: bool = False) -> None:
         """There is no state."""
 
     def poll(self) -> StopRequest | None:

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from jobs.querysets import JobQuerySet
 from jobs.status import ACTIVE, JobStatus, StopReason, Trigger
-from pipelines.models import Pipeline
+from pipelines.models import DataComponent, Pipeline
 from workspaces.models import Workspace
 
 JOB_TYPE_LENGTH = 32
@@ -26,6 +26,14 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="jobs")
     pipeline = models.ForeignKey(Pipeline, null=True, blank=True, on_delete=models.CASCADE, related_name="jobs")
+    component = models.ForeignKey(
+        DataComponent,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="jobs",
+        help_text="What is tested, where that is a component by itself.",
+    )
     number = models.PositiveBigIntegerField(help_text="A short number people can say, per workspace.")
     type = models.CharField(max_length=JOB_TYPE_LENGTH)
     status = models.CharField(max_length=10, default=JobStatus.QUEUED)
@@ -83,6 +91,8 @@ class Job(models.Model):
     streams = models.JSONField(default=list, blank=True)
     models_built = models.JSONField(default=list, blank=True)
     checks = models.JSONField(default=list, blank=True)
+    samples = models.JSONField(default=list, blank=True, help_text="[{stream, columns, rows}]; not for viewers.")
+    environments = models.JSONField(default=list, blank=True, help_text="[{plugin, requirements, digest, packages}]")
     rows_read = models.PositiveBigIntegerField(default=0)
     rows_written = models.PositiveBigIntegerField(default=0)
     bytes_read = models.PositiveBigIntegerField(default=0)

@@ -12,6 +12,7 @@ class JobType(StrEnum):
     PIPELINE_CONFIG = "PIPELINE_CONFIG"  # checks a saved pipeline
     PIPELINE_ENV = "PIPELINE_ENV"  # shows the run's environment, tests both ends
     PIPELINE_RUN = "PIPELINE_RUN"  # runs a pipeline
+    COMPONENT_TEST = "COMPONENT_TEST"  # tests one component by itself: connection, streams, sample rows
 
 
 TYPE_ALIASES = {"PIPELINE_VERIFY": JobType.PIPELINE_ENV}  # what filters also take

@@ -89,8 +89,11 @@ class DatabaseStateStore:
         self._row = state
         self._before = dict(state.state) if state else {}
 
-    def save(self, *, state: Mapping[str, Any], epoch: int, sequence: int) -> None:
-        """Store the whole state. Raises ClaimLost; an older state than the stored one is left out."""
+    def save(self, *, state: Mapping[str, Any], epoch: int, sequence: int, is_partial: bool = False) -> None:
+        """Store the whole state. Raises ClaimLost; an older state than the stored one is left out.
+
+        A partial one is kept beside the complete one, which is replaced by the next that is not partial.
+        """
         if self._row is None:
             return
         with transaction.atomic():
@@ -98,7 +101,8 @@ class DatabaseStateStore:
             if not owned.update(state_before=self._before, state_after=dict(state)):
                 raise ClaimLost
             newer = PipelineState.objects.filter(pk=self._row.pk, epoch=epoch, sequence__lt=sequence)
-            newer.update(state=dict(state), sequence=sequence, job_id=self._job.pk, modified_at=timezone.now())
+            kept = {"partial": dict(state)} if is_partial else {"state": dict(state), "partial": {}}
+            newer.update(**kept, sequence=sequence, job_id=self._job.pk, modified_at=timezone.now())
             PipelineStateChange.objects.update_or_create(
                 state=self._row,
                 job_id=self._job.pk,

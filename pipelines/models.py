@@ -144,6 +144,49 @@ class DataComponent(models.Model):
         return self.name
 
 
+class ComponentCatalog(models.Model):
+    """What an extractor's source holds, as its last discovery found it: a Singer catalog without any selection."""
+
+    component = models.OneToOneField(DataComponent, on_delete=models.CASCADE, related_name="catalog")
+    key = models.CharField(max_length=64, help_text="Of the settings and versions it was found with.")
+    catalog = models.JSONField(default=dict, help_text='{"streams": [...]}')
+    job_id = models.UUIDField(null=True, blank=True, help_text="The job that found it.")
+    discovered_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"Catalog of {self.component}"
+
+
+class PluginEnvironment(models.Model):
+    """A Python environment for plugins, shared by all workspaces: what is to be installed, and what that came to.
+
+    One per distinct (pip arguments, Python). `lock` is what jobs use: pinned versions with their hashes. It is
+    written once, by the first build; after that only a person's upgrade or step back changes it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    fingerprint = models.CharField(max_length=64, unique=True, editable=False, help_text="Of the two fields below.")
+    requirements = models.TextField(help_text="pip arguments, such as meltanolabs-tap-postgres==0.10.0.")
+    python = models.CharField(max_length=40, blank=True, help_text="The Python it needs, such as 3.11. Empty: any.")
+    lock = models.TextField(blank=True, help_text="Resolved versions with hashes. Empty until it is first built.")
+    previous_lock = models.TextField(blank=True, help_text="What a step back returns to.")
+    packages = models.JSONField(default=dict, blank=True, help_text="Name to version, as the lock has them.")
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    error = models.TextField(blank=True, help_text="Why the last build failed; empty where it did not.")
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    built_at = models.DateTimeField(null=True, blank=True)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["requirements", "python"]
+
+    def __str__(self) -> str:
+        return f"{self.requirements} on Python {self.python}" if self.python else self.requirements
+
+
 class PipelineStatus(models.TextChoices):
     """Whether a pipeline may run. Its PIPELINE_CONFIG job moves it from PROVISIONING on."""
 
@@ -245,7 +288,11 @@ class PipelineState(models.Model):
     pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="states")
     extractor = models.ForeignKey(DataComponent, on_delete=models.CASCADE, related_name="+")
     loader = models.ForeignKey(DataComponent, on_delete=models.CASCADE, related_name="+")
-    state = models.JSONField(default=dict, help_text='{"bookmarks": {stream: {...}}}')
+    state = models.JSONField(
+        default=dict, help_text='Usually {"bookmarks": {stream: {...}}}; a tap may have its own form.'
+    )
+    # What an unfinished run of a Singer pair came to: merged over `state` on read, cleared by the next complete run.
+    partial = models.JSONField(default=dict, blank=True)
     epoch = models.PositiveBigIntegerField(default=0)
     sequence = models.PositiveBigIntegerField(default=0)
     job_id = models.UUIDField(null=True, blank=True, help_text="The job that last wrote it.")

@@ -6,11 +6,12 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from jobs.engine.interface import (
+    AnyStep,
     Control,
     Failure,
     LogSink,
@@ -23,9 +24,14 @@ from jobs.engine.interface import (
 )
 from jobs.engine.process import Child, ProcessGroup, exit_code_of
 from jobs.engine.redact import Redactor, clean
+from jobs.engine.steps.context import RunContext, StepRunner
 from jobs.engine.steps.mover import MoverStep, sentence_of
 
+# What runs each kind of step.
+RUNNERS: dict[type[AnyStep], Callable[[Any, RunContext], StepRunner]] = {Step: MoverStep}
+
 POLL_SECONDS = 0.5
+TICK_SECONDS = 0.1  # the longest time between two looks at a step's processes
 GRACE_SECONDS = 10.0  # between TERM and KILL
 EXIT_STOPPED = 143
 EXIT_TIMED_OUT = 124
@@ -96,41 +102,45 @@ class Executor:
         return result
 
     def _run_steps(self) -> RunResult:
+        context = RunContext(self._spec, self._processes, self.write, self._state, self._control)
         for index, step in enumerate(self._spec.steps):
-            failure, exit_code = self._run_step(step)
+            failure, exit_code = self._run_step(step, context)
             if failure:
                 for later in self._spec.steps[index + 1 :]:
                     self._control.progress({"event": "step", "name": later.name, "status": Outcome.SKIPPED})
                 return RunResult(Outcome.ERROR, exit_code or 1, failure)
         return RunResult(Outcome.COMPLETE, 0)
 
-    def _run_step(self, step: Step) -> tuple[Failure | None, int]:
+    def _run_step(self, step: AnyStep, context: RunContext) -> tuple[Failure | None, int]:
         facts = {"event": "step", "name": step.name, "started_at": datetime.now(UTC).isoformat()}
         self._control.progress({**facts, "status": "running"})
-        mover = MoverStep(step, self._spec, write=self.write, state=self._state, control=self._control)
+        runner: StepRunner = RUNNERS[type(step)](step, context)
         started = time.monotonic()
-        child: Child | None = None
         status = str(Outcome.ERROR)
         try:
-            child = mover.start(self._processes)
-            while not self._processes.pump(seconds=POLL_SECONDS):
-                self._check()
-            failure = mover.judge(exit_code_of(child.returncode or 0))
-            if failure and not mover.failure:
+            runner.start()
+            self._pump(runner)
+            failure = runner.judge()
+            if failure and not runner.is_said:
                 self.write("eltsite", "error", sentence_of(failure))
             status = str(Outcome.ERROR if failure else Outcome.COMPLETE)
-            return failure, exit_code_of(child.returncode or 0)
+            return failure, exit_code_of_step(runner.children)
         except Stopped as stopped:
             self._end_children()
             status = str(Outcome.TIMED_OUT if stopped.why is None else Outcome.STOPPED)
             raise
         finally:
-            code = exit_code_of(child.returncode) if child and child.returncode is not None else None
-            peak = child.peak_memory_bytes if child else 0
             seconds = round(time.monotonic() - started, 3)
-            self._control.progress(
-                {**facts, "status": status, "seconds": seconds, "exit_code": code, "peak_memory_bytes": peak}
-            )
+            self._control.progress({**facts, "status": status, "seconds": seconds, **ends_of_step(runner.children)})
+
+    def _pump(self, runner: StepRunner) -> None:
+        checked = time.monotonic()
+        while not runner.tick():
+            if self._processes.pump(seconds=TICK_SECONDS):
+                time.sleep(TICK_SECONDS / 10)  # nothing runs: the step waits for something else
+            if time.monotonic() - checked >= POLL_SECONDS:
+                self._check()
+                checked = time.monotonic()
 
     def _check(self) -> None:
         """Each half second: is the run to stop, is its time up?"""
@@ -158,6 +168,22 @@ class Executor:
             self.write("eltsite", "error", sentence_of(failure))
             return RunResult(Outcome.TIMED_OUT, EXIT_TIMED_OUT, failure)
         return RunResult(Outcome.STOPPED, EXIT_STOPPED)
+
+
+def exit_code_of_step(children: Sequence[Child]) -> int:
+    """The exit code of the first process that failed; 0 where none did."""
+    codes = [exit_code_of(child.returncode) for child in children if child.returncode is not None]
+    return next((code for code in codes if code), 0)
+
+
+def ends_of_step(children: Sequence[Child]) -> dict[str, Any]:
+    """What is kept of a step's processes: exit codes, and the memory of the largest."""
+    codes = {child.name: exit_code_of(child.returncode) for child in children if child.returncode is not None}
+    return {
+        "exit_code": exit_code_of_step(children) if codes else None,
+        "exit_codes": codes if len(codes) > 1 else None,
+        "peak_memory_bytes": max((child.peak_memory_bytes for child in children), default=0),
+    }
 
 
 def execute_run(

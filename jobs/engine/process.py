@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 import psutil
@@ -44,6 +45,16 @@ def die_with_parent(parent: int) -> None:
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+def launched(argv: Sequence[str], *, run_as: tuple[int, int] | None) -> list[str]:
+    """The command line that starts a program which is not ours: without root, and never outliving us."""
+    user = ["--run-as", f"{run_as[0]}:{run_as[1]}"] if run_as else []
+    # -I and -S: nothing of the environment or of site-packages is read while it is still root.
+    return [sys.executable, "-I", "-S", str(LAUNCHER), "--parent", str(os.getpid()), *user, "--", *argv]
 
 
 def exit_code_of(returncode: int) -> int:
@@ -79,7 +90,7 @@ class ProcessGroup:
     """The processes of one run. Call it from one thread that lives as long as the run: children die with it."""
 
     def __init__(self, *, mark: str, environment: Mapping[str, str], folder: str) -> None:
-        self._environment = {**environment, MARK: mark}
+        self._environment = environment
         self._mark = mark
         self._folder = folder
         self._selector = selectors.DefaultSelector()
@@ -87,27 +98,45 @@ class ProcessGroup:
         become_subreaper()
 
     def start(
-        self, argv: Sequence[str], *, name: str, stdin: bytes, on_stdout: LineHandler, on_stderr: LineHandler
+        self,
+        argv: Sequence[str],
+        *,
+        name: str,
+        stdin: bytes | int | None = None,
+        stdout: int | None = None,
+        on_stdout: LineHandler | None = None,
+        on_stderr: LineHandler,
+        environment: Mapping[str, str] | None = None,
+        folder: str = "",
+        pass_fds: Sequence[int] = (),
     ) -> Child:
-        """Start a process; its lines go to the handlers while `pump` runs. Raises OSError when it cannot start."""
+        """Start a process; its lines go to the handlers while `pump` runs. Raises OSError when it cannot start.
+
+        `stdin` is what it reads, or a descriptor, or nothing. `stdout` is a descriptor in place of `on_stdout`.
+        Descriptors stay the caller's to close, at once: kept open here, their other end would never see an end.
+        `environment` takes the place of the run's own; the run's mark is in it either way.
+        """
         popen = subprocess.Popen(
             list(argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE if isinstance(stdin, bytes) else subprocess.DEVNULL if stdin is None else stdin,
+            stdout=subprocess.PIPE if stdout is None else stdout,
             stderr=subprocess.PIPE,
-            cwd=self._folder,
-            env=dict(self._environment),
+            cwd=folder or self._folder,
+            env={**(self._environment if environment is None else environment), MARK: self._mark},
             start_new_session=True,
             close_fds=True,
+            pass_fds=pass_fds,
         )
         child = Child(name=name, popen=popen, started=time.monotonic())
         self.children.append(child)
-        assert popen.stdout and popen.stderr and popen.stdin
-        self._watch(child, popen.stdout, on_stdout)
+        assert popen.stderr
+        if popen.stdout:
+            self._watch(child, popen.stdout, on_stdout or (lambda _line: None))
         self._watch(child, popen.stderr, on_stderr)
-        with contextlib.suppress(BrokenPipeError):  # it ended before it read: its exit code tells
-            popen.stdin.write(stdin)
-            popen.stdin.close()
+        if popen.stdin and isinstance(stdin, bytes):
+            with contextlib.suppress(BrokenPipeError):  # it ended before it read: its exit code tells
+                popen.stdin.write(stdin)
+                popen.stdin.close()
         return child
 
     def _watch(self, child: Child, pipe: IO[bytes], handler: LineHandler) -> None:
@@ -117,17 +146,24 @@ class ProcessGroup:
         self._selector.register(pipe, selectors.EVENT_READ, child)
 
     def pump(self, *, seconds: float) -> bool:
-        """Hand on lines for at most `seconds`; True when every child has ended and its pipes are read to the end."""
+        """Hand on lines for at most `seconds`, and return early when a process has ended.
+
+        True when every child has ended and its pipes are read to the end.
+        """
         until = time.monotonic() + seconds
+        living = sum(not child.poll() for child in self.children)
         while self._selector.get_map():
             left = until - time.monotonic()
             if left <= 0:
                 return False
             for key, _ in self._selector.select(min(left, 0.1)):
                 self._read(key.data, key.fileobj)  # type: ignore[arg-type]
+            now_living = sum(not child.poll() for child in self.children)
             # A descendant that outlives the child may hold its pipe open for ever.
-            if all(child.poll() for child in self.children) and not self._selector.select(0):
+            if not now_living and not self._selector.select(0):
                 self._close_pipes()
+            elif now_living < living:
+                return False
         return all(child.poll() for child in self.children) or self._wait(until)
 
     def _wait(self, until: float) -> bool:
@@ -136,6 +172,18 @@ class ProcessGroup:
                 return True
             time.sleep(0.01)
         return False
+
+    def is_done(self, children: Sequence[Child]) -> bool:
+        """Whether these have ended and all they wrote was handed on.
+
+        What a descendant of an ended one may still write is not waited for.
+        """
+        if not all(child.poll() for child in children):
+            return False
+        while ready := [key for key, _ in self._selector.select(0) if key.data in children]:
+            for key in ready:
+                self._read(key.data, key.fileobj)  # type: ignore[arg-type]
+        return True
 
     def _read(self, child: Child, pipe: IO[bytes]) -> None:
         number = pipe.fileno()

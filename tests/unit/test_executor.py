@@ -41,7 +41,7 @@ class MemoryStates:
         self.saved = []
         self.error = error
 
-    def save(self, *, state, epoch, sequence):
+    def save(self, *, state, epoch, sequence, is_partial=False):
         if self.error:
             raise self.error
         self.saved.append((state, epoch, sequence))
@@ -80,7 +80,9 @@ def run(tmp_path, monkeypatch):
     mark = f"{uuid.uuid4()}:0"
 
     def _run(*programs, seconds=30.0, secrets=(), control=None, states=None):
-        monkeypatch.setattr(mover, "command", lambda step, spec: [sys.executable, "-c", HEADER + step.spec["program"]])
+        monkeypatch.setattr(
+            mover, "command", lambda verb, mover_spec, spec: [sys.executable, "-c", HEADER + mover_spec["program"]]
+        )
         scratch = tmp_path / "run"
         scratch.mkdir(exist_ok=True)
         spec = RunSpec(
@@ -238,7 +240,7 @@ def test_the_mover_gets_its_command_without_any_value_a_person_wrote(tmp_path):
     step = Step(
         "Move", "move", {"extractor": {"plugin": "tap-sql", "settings": {"password": "hunter22"}}, "loader": None}
     )
-    argv = mover.command(step, spec)
+    argv = mover.command(step.verb, step.spec, spec)
 
     assert "hunter22" not in " ".join(argv)
     assert argv[argv.index("--needs") + 1] == "tap-sql"

@@ -1,4 +1,5 @@
-"""The data plane's entry: `python -m jobs.engine.movers VERB --folder DIR [--run-as UID:GID]`, its spec on stdin.
+"""The data plane's entry: `python -m jobs.engine.movers VERB --folder DIR [--run-as UID:GID]`, its spec on stdin
+or on --spec-fd.
 
 Order matters: 1. import what the verb needs, for the interpreter may lie where the other user may not read;
 2. go to the workspace's folder; 3. become the other user; 4. ask to die with the parent (changing the user clears
@@ -10,15 +11,13 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib
-import json
 import os
 import signal
 import sys
 import traceback
-from typing import Any
 
 from jobs.engine.movers import paths
-from jobs.engine.movers.protocol import MoverError, emit, log
+from jobs.engine.movers.protocol import MoverError, emit, fall_silent, hear, log, speak_on
 
 VERBS = {
     "move": "jobs.engine.movers.move",
@@ -27,6 +26,11 @@ VERBS = {
     "test": "jobs.engine.movers.checks",
     "init": "jobs.engine.movers.store_init",
     "demo": "jobs.engine.movers.sample_shop",
+    "singer_load": "jobs.engine.movers.singer_load",
+    "singer_tap": "jobs.engine.movers.singer_tap",
+    "count": "jobs.engine.movers.count",
+    "discover": "jobs.engine.movers.discover",
+    "sample": "jobs.engine.movers.discover",
 }
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -59,7 +63,10 @@ def main() -> int:
     parser.add_argument("--run-as", default="")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="end with this process; by default with ours")
     parser.add_argument("--needs", default="", help="plugins whose libraries to import, separated by commas")
+    parser.add_argument("--spec-fd", type=int, help="read the specification from this descriptor")
+    parser.add_argument("--events-fd", type=int, help="write events to this descriptor")
     options = parser.parse_args()
+    speak_on(options.events_fd, options.spec_fd)
     try:
         module = importlib.import_module(VERBS[options.verb])
         if hasattr(module, "prepare"):
@@ -71,7 +78,9 @@ def main() -> int:
             become(user_id, group_id)
         die_with_parent(options.parent)
         paths.enter(options.folder)
-        spec: dict[str, Any] = json.load(sys.stdin)
+        spec = hear()
+        if spec is None:  # the supervisor ended before it had said anything
+            return 1
         # The proof that the verb came to its end: exit code 0 alone could be anybody's.
         emit("result", **(module.run(options.verb, spec) or {}))
         return 0
@@ -79,8 +88,7 @@ def main() -> int:
         emit("error", **error.event)
         return 1
     except BrokenPipeError:
-        # Nobody listens any more; what is still buffered must not fail once more at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fall_silent()
         return 1
     except MemoryError:
         emit(

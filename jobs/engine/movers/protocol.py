@@ -1,4 +1,7 @@
-"""How a mover speaks to its supervisor: one JSON object per line on standard output.
+"""How a mover speaks to its supervisor: one JSON object per line, on standard output unless told otherwise.
+
+The specification is the first line of standard input, or of the descriptor --spec-fd; what follows there are the
+supervisor's messages while the mover works, one JSON object per line (`hear`).
 
 Events (all others are ignored by the supervisor):
   log     {level, source, text}
@@ -7,6 +10,10 @@ Events (all others are ignored by the supervisor):
   model   {name, kind, status, rows, seconds, error}   status: complete, error, skipped
   check   {name, ok, text, seconds}           one fact of a connection test; ok is true, false or null (warning)
   error   {headline, reason, remedy, stream, file, line, column, code}   at most one, then exit 1
+  ready   {state, epoch, sequence}            singer_load: where the tap is to begin, told before it starts
+  catalog {streams}                           discover: what the source holds, as a Singer catalog
+  sample  {stream, columns, rows}             sample: a few rows, as lists of texts
+  counted {when, tables}                      count: rows per stream; `when` is before or after
   result  {...}                               what a verb answers, at its end
 Standard error is for what we do not control: native libraries and tracebacks.
 """
@@ -14,11 +21,35 @@ Standard error is for what we do not control: native libraries and tracebacks.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
-from typing import Any
+from typing import IO, Any
 
 _lock = threading.Lock()
+_out: IO[str] = sys.stdout
+_in: IO[str] = sys.stdin
+
+
+def speak_on(events_fd: int | None, spec_fd: int | None) -> None:
+    """Use other descriptors than the standard ones: where those carry Singer messages."""
+    global _out, _in
+    _out = open(events_fd, "w", encoding="utf-8") if events_fd is not None else sys.stdout  # noqa: SIM115 - to the end
+    _in = open(spec_fd, encoding="utf-8") if spec_fd is not None else sys.stdin  # noqa: SIM115
+
+
+def hear() -> dict[str, Any] | None:
+    """The supervisor's next message, the specification first; None when it is gone or has nothing more to say."""
+    line = _in.readline()
+    if not line.strip():
+        return None
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def fall_silent() -> None:
+    """Nobody listens any more: what is still buffered must not fail once more at the interpreter's end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _out.fileno())
 
 
 class MoverError(Exception):
@@ -59,8 +90,8 @@ def emit(event: str, **values: Any) -> None:
         {"event": event, **{key: value for key, value in values.items() if value is not None}}, default=str
     )
     with _lock:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        _out.write(text + "\n")
+        _out.flush()
 
 
 def log(text: str, *, source: str = "mover", level: str = "info") -> None:

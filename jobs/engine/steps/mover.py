@@ -5,32 +5,31 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.engine.interface import Control, Failure, RunSpec, StateStore, Step
-from jobs.engine.process import Child, ProcessGroup
+from jobs.engine.interface import Failure, RunSpec, Step
+from jobs.engine.process import Child, exit_code_of
+from jobs.engine.steps.context import RunContext
 
 ROOT = Path(__file__).resolve().parents[3]  # where the package `jobs` lies
 SIGNAL_NAMES = {137: "KILL (often: the host ran out of memory)", 139: "SEGV (a crash in a native library)"}
 
-Write = Callable[[str, str, str], None]  # source, level, text
 
-
-def command(step: Step, spec: RunSpec) -> list[str]:
+def command(verb: str, mover_spec: Mapping[str, Any], spec: RunSpec) -> list[str]:
     """The mover's command line. It holds no value a person wrote: those come on standard input."""
     argv = [
         sys.executable,
         "-m",
         "jobs.engine.movers",
-        step.verb,
+        verb,
         "--folder",
         spec.folder,
         "--parent",
         str(os.getpid()),
     ]
-    if needs := needs_of(step.spec):
+    if needs := needs_of(mover_spec):
         argv += ["--needs", ",".join(needs)]
     if spec.run_as:
         argv += ["--run-as", f"{spec.run_as[0]}:{spec.run_as[1]}"]
@@ -49,24 +48,33 @@ def needs_of(spec: Mapping[str, Any]) -> list[str]:
 class MoverStep:
     """Runs one mover and keeps what it says: log lines, progress, state, and its one error."""
 
-    def __init__(self, step: Step, spec: RunSpec, *, write: Write, state: StateStore, control: Control) -> None:
+    def __init__(self, step: Step, context: RunContext) -> None:
         self._step = step
-        self._spec = spec
-        self._write = write
-        self._state = state
-        self._control = control
+        self._context = context
+        self._write = context.write
         self.failure: Failure | None = None
         self.finished = False
+        self.children: list[Child] = []
 
-    def start(self, processes: ProcessGroup) -> Child:
-        """Start the process; its lines arrive while the executor pumps."""
-        return processes.start(
-            command(self._step, self._spec),
+    def start(self) -> None:
+        """Start the process."""
+        child = self._context.processes.start(
+            command(self._step.verb, self._step.spec, self._context.spec),
             name=self._step.name,
-            stdin=json.dumps(self._step.spec).encode(),
+            stdin=json.dumps(self._step.spec).encode() + b"\n",
             on_stdout=self._on_event,
             on_stderr=lambda text: self._write("mover", "error", text),
         )
+        self.children.append(child)
+
+    def tick(self) -> bool:
+        """Over when its process has ended and its pipes are read to the end."""
+        return self._context.processes.is_done(self.children)
+
+    @property
+    def is_said(self) -> bool:
+        """Its own error is written as it arrives."""
+        return self.failure is not None
 
     def _on_event(self, line: str) -> None:
         try:
@@ -84,15 +92,16 @@ class MoverStep:
             self._write("eltsite", "error", sentence_of(self.failure))
         elif kind == "result":
             self.finished = True
-            self._control.progress({"event": kind, **event})
+            self._context.control.progress({"event": kind, **event})
         else:
-            self._control.progress({"event": kind, **event})
+            self._context.control.progress({"event": kind, **event})
 
     def _save(self, event: Mapping[str, Any]) -> None:
-        self._state.save(state=event["state"], epoch=event["epoch"], sequence=event["sequence"])
+        self._context.state.save(state=event["state"], epoch=event["epoch"], sequence=event["sequence"])
 
-    def judge(self, exit_code: int) -> Failure | None:
+    def judge(self) -> Failure | None:
         """Why the ended process failed; None when it did not. Exit code 0 alone is no proof: it must have said so."""
+        exit_code = exit_code_of(self.children[0].returncode or 0)
         if exit_code == 0 and self.finished and self.failure is None:
             return None
         if self.failure is not None:

@@ -1,0 +1,1 @@
+"""Singer catalogs and states, as values. Pure."""

@@ -1,0 +1,46 @@
+"""What the steps of a run share: its processes, its ports, and what earlier steps found out for later ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from jobs.engine.interface import Control, Failure, RunSpec, StateStore
+from jobs.engine.process import Child, ProcessGroup
+
+Write = Callable[[str, str, str], None]  # source, level, text: masked, then to the log
+
+
+@dataclass
+class RunContext:
+    """One run as its steps see it."""
+
+    spec: RunSpec
+    processes: ProcessGroup
+    write: Write
+    state: StateStore
+    control: Control
+    environments: dict[str, str] = field(default_factory=dict)  # fingerprint to folder, of those that are ready
+    catalogs: dict[str, dict[str, Any]] = field(default_factory=dict)  # component's name to the catalog found
+
+
+class StepRunner(Protocol):
+    """A step at work. The executor calls `start`, then `tick` after each pump until it is over, then `judge`."""
+
+    @property
+    def children(self) -> Sequence[Child]:
+        """Its processes, the one whose exit code counts first at the head."""
+
+    def start(self) -> None:
+        """Begin. Processes are started through the context; lines arrive while the executor pumps."""
+
+    def tick(self) -> bool:
+        """Look at what happened since the last pump, at most a tenth of a second ago; True when the step is over."""
+
+    def judge(self) -> Failure | None:
+        """Why the step failed; None when it did not. Called once, when it is over."""
+
+    @property
+    def is_said(self) -> bool:
+        """Whether the failure is in the log already."""
