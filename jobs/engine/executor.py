@@ -136,8 +136,8 @@ class Executor:
     def _pump(self, runner: StepRunner) -> None:
         checked = time.monotonic()
         while not runner.tick():
-            if self._processes.pump(seconds=TICK_SECONDS):
-                time.sleep(TICK_SECONDS / 10)  # nothing runs: the step waits for something else
+            if not self._processes.pump_once(seconds=TICK_SECONDS):
+                time.sleep(TICK_SECONDS / 5)  # nothing to read: the step waits for an end, or for something else
             if time.monotonic() - checked >= POLL_SECONDS:
                 self._check()
                 checked = time.monotonic()

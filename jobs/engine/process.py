@@ -146,25 +146,25 @@ class ProcessGroup:
         self._selector.register(pipe, selectors.EVENT_READ, child)
 
     def pump(self, *, seconds: float) -> bool:
-        """Hand on lines for at most `seconds`, and return early when a process has ended.
-
-        True when every child has ended and its pipes are read to the end.
-        """
+        """Hand on lines for at most `seconds`; True when every child has ended and its pipes are read to the end."""
         until = time.monotonic() + seconds
-        living = sum(not child.poll() for child in self.children)
         while self._selector.get_map():
             left = until - time.monotonic()
             if left <= 0:
                 return False
-            for key, _ in self._selector.select(min(left, 0.1)):
-                self._read(key.data, key.fileobj)  # type: ignore[arg-type]
-            now_living = sum(not child.poll() for child in self.children)
-            # A descendant that outlives the child may hold its pipe open for ever.
-            if not now_living and not self._selector.select(0):
-                self._close_pipes()
-            elif now_living < living:
-                return False
+            self.pump_once(seconds=min(left, 0.1))
         return all(child.poll() for child in self.children) or self._wait(until)
+
+    def pump_once(self, *, seconds: float) -> bool:
+        """Wait for something to read, at most `seconds`, and hand it on; False where there is no pipe left to read."""
+        if not self._selector.get_map():
+            return False
+        for key, _ in self._selector.select(seconds):
+            self._read(key.data, key.fileobj)  # type: ignore[arg-type]
+        # A descendant that outlives the child may hold its pipe open for ever.
+        if all(child.poll() for child in self.children) and not self._selector.select(0):
+            self._close_pipes()
+        return True
 
     def _wait(self, until: float) -> bool:
         while time.monotonic() < until:
