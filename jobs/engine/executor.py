@@ -28,7 +28,9 @@ from jobs.engine.steps.context import RunContext, StepRunner
 from jobs.engine.steps.mover import MoverStep, sentence_of
 
 # What runs each kind of step.
-RUNNERS: dict[type[AnyStep], Callable[[Any, RunContext], StepRunner]] = {Step: MoverStep}
+RUNNERS: dict[type[AnyStep], Callable[[Any, RunContext], StepRunner]] = {
+    Step: MoverStep,
+}
 
 POLL_SECONDS = 0.5
 TICK_SECONDS = 0.1  # the longest time between two looks at a step's processes
@@ -130,6 +132,7 @@ class Executor:
             status = str(Outcome.TIMED_OUT if stopped.why is None else Outcome.STOPPED)
             raise
         finally:
+            runner.close()
             seconds = round(time.monotonic() - started, 3)
             self._control.progress({**facts, "status": status, "seconds": seconds, **ends_of_step(runner.children)})
 

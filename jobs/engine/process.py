@@ -85,6 +85,14 @@ class Child:
                 self.peak_memory_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return self.returncode is not None
 
+    def signal(self, number: int) -> bool:
+        """Send a signal to its whole session, also to what it started and left behind; False when nobody is left."""
+        try:
+            os.killpg(self.popen.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
 
 class ProcessGroup:
     """The processes of one run. Call it from one thread that lives as long as the run: children die with it."""
@@ -138,6 +146,10 @@ class ProcessGroup:
                 popen.stdin.write(stdin)
                 popen.stdin.close()
         return child
+
+    def watch(self, child: Child, reading: int, handler: LineHandler) -> None:
+        """Read another pipe of a child, line by line; the descriptor is ours to close."""
+        self._watch(child, os.fdopen(reading, "rb", buffering=0), handler)
 
     def _watch(self, child: Child, pipe: IO[bytes], handler: LineHandler) -> None:
         os.set_blocking(pipe.fileno(), False)
@@ -220,8 +232,7 @@ class ProcessGroup:
         """Send a signal to the sessions of all children that still live."""
         for child in self.children:
             if not child.poll():
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.popen.pid, number)
+                child.signal(number)
 
     def close(self) -> int:
         """End everything of this run that still lives, escaped descendants too; returns how many had to be killed."""

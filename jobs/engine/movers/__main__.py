@@ -28,6 +28,7 @@ VERBS = {
     "demo": "jobs.engine.movers.sample_shop",
     "singer_load": "jobs.engine.movers.singer_load",
     "singer_tap": "jobs.engine.movers.singer_tap",
+    "relay": "jobs.engine.movers.relay",
     "count": "jobs.engine.movers.count",
     "discover": "jobs.engine.movers.discover",
     "sample": "jobs.engine.movers.discover",

@@ -29,6 +29,13 @@ def gathered(chunks: Iterable[bytes | memoryview | bytearray]) -> Iterator[bytea
         yield block
 
 
+def widen(descriptor: int) -> None:
+    """Let a pipe hold a mebibyte, where the system can. Anything else is left as it is."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, F_SETPIPE_SZ, CAPACITY)
+
+
 class Pipe:
     """Both ends of a pipe. Each end is closed exactly once, by whoever is done with it first."""
 
@@ -36,9 +43,7 @@ class Pipe:
         self.reading, self.writing = os.pipe()
         self._open = {self.reading, self.writing}
         self._lock = threading.Lock()
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(self.writing, F_SETPIPE_SZ, CAPACITY)
+        widen(self.writing)
 
     @property
     def read_path(self) -> str:

@@ -41,6 +41,9 @@ class StepRunner(Protocol):
     def judge(self) -> Failure | None:
         """Why the step failed; None when it did not. Called once, when it is over."""
 
+    def close(self) -> None:
+        """Let go of what the step holds; called once, whatever happened."""
+
     @property
     def is_said(self) -> bool:
         """Whether the failure is in the log already."""

@@ -71,6 +71,9 @@ class MoverStep:
         """Over when its process has ended and its pipes are read to the end."""
         return self._context.processes.is_done(self.children)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     @property
     def is_said(self) -> bool:
         """Its own error is written as it arrives."""
@@ -102,24 +105,25 @@ class MoverStep:
     def judge(self) -> Failure | None:
         """Why the ended process failed; None when it did not. Exit code 0 alone is no proof: it must have said so."""
         exit_code = exit_code_of(self.children[0].returncode or 0)
-        if exit_code == 0 and self.finished and self.failure is None:
-            return None
-        if self.failure is not None:
-            return self.failure
-        if exit_code == 0:
-            return Failure(
-                f"{self._step.name} ended without a result",
-                reason="Its process exited with code 0 but never reported that it was done.",
-                remedy="Run the pipeline again; if it happens again, the log is the place to look.",
-            )
-        ended = (
-            f"signal {SIGNAL_NAMES.get(exit_code, exit_code - 128)}" if exit_code > 128 else f"exit code {exit_code}"
-        )
+        return unexplained(self._step.name, exit_code, self.failure, self.finished)
+
+
+def unexplained(name: str, exit_code: int, failure: Failure | None, finished: bool) -> Failure | None:
+    """What to say of a mover that ended: its own error, else what its exit code tells; None when it did its work."""
+    if failure is not None or (exit_code == 0 and finished):
+        return failure
+    if exit_code == 0:
         return Failure(
-            f"{self._step.name} ended with {ended}",
-            reason="Its process ended before it could say why. Rows it had not committed are not in the store.",
-            remedy="Read the last lines of the log, then run the pipeline again: it continues from the stored state.",
+            f"{name} ended without a result",
+            reason="Its process exited with code 0 but never reported that it was done.",
+            remedy="Run the pipeline again; if it happens again, the log is the place to look.",
         )
+    ended = f"signal {SIGNAL_NAMES.get(exit_code, exit_code - 128)}" if exit_code > 128 else f"exit code {exit_code}"
+    return Failure(
+        f"{name} ended with {ended}",
+        reason="Its process ended before it could say why. Rows it had not committed are not in the store.",
+        remedy="Read the last lines of the log, then run the pipeline again: it continues from the stored state.",
+    )
 
 
 def failure_of(event: Mapping[str, Any]) -> Failure:

@@ -1,0 +1,208 @@
+"""What a tap's source holds: its catalog, and a few rows of each selected stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from jobs.engine.interface import DiscoverStep, Failure, SampleStep, TargetTestStep
+from jobs.engine.process import Child
+from jobs.engine.singer import apply_selection, check_catalog, streams_of
+from jobs.engine.steps.context import RunContext
+from jobs.engine.steps.programs import CannotStart, Program, failure_of, private_file, start_connector
+
+KILL_SECONDS = 5.0  # between TERM and KILL for a tap that gave enough rows
+SHOWN = 200  # characters of a sample's value
+EMPTY = b""
+
+
+class ConnectorRunner:
+    """What the steps of one connector have in common."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._program: Program | None = None
+        self._failure: Failure | None = None
+        self.is_said = False
+
+    @property
+    def children(self) -> Sequence[Child]:
+        """The connector's process."""
+        return [self._program.child] if self._program else []
+
+    def tick(self) -> bool:
+        """Over when it has ended."""
+        return self._context.processes.is_done(self.children)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _check(self, name: str, *, ok: bool, text: str) -> None:
+        self._context.control.progress({"event": "check", "name": name, "ok": ok, "text": text})
+
+
+class DiscoverRunner(ConnectorRunner):
+    """Runs a tap with --discover and keeps the catalog for later steps, and through the control port for later runs."""
+
+    def __init__(self, step: DiscoverStep, context: RunContext) -> None:
+        super().__init__(context)
+        self._step = step
+        self._path = os.path.join(context.spec.run_folder, "discovered.json")
+
+    def start(self) -> None:
+        """The catalog may be one line of many mebibytes: it goes into a file."""
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            self._program = start_connector(self._context, self._step.extractor, ["--discover"], stdout=handle)
+        except CannotStart as error:
+            self._failure = error.failure
+        finally:
+            os.close(handle)
+
+    def judge(self) -> Failure | None:
+        """Why there is no catalog."""
+        failure = self._failure or self._read()
+        name = f"Streams of {self._step.extractor.name}"
+        if failure is not None:
+            self._check(name, ok=False, text=failure.headline)
+        return failure
+
+    def _read(self) -> Failure | None:
+        program, tap = self._program, self._step.extractor
+        assert program is not None
+        if program.exit_code:
+            return failure_of(program, doing="say what its source holds")
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                catalog = json.load(file)
+        except ValueError as error:
+            return _bad_catalog(tap.plugin, f"It is not JSON: {error}")
+        if fault := check_catalog(catalog):
+            return _bad_catalog(tap.plugin, fault)
+        self._context.catalogs[tap.name] = catalog
+        streams = streams_of(apply_selection(catalog, tap.select, tap.metadata))
+        selected = [stream["name"] for stream in streams if stream["selected"]]
+        event = {"event": "catalog", "component": self._step.component, "key": self._step.key}
+        self._context.control.progress({**event, "catalog": catalog, "streams": streams})
+        self._check(f"Streams of {tap.name}", ok=True, text=f"{len(streams)} found, {len(selected)} of them selected")
+        return None
+
+
+class SampleRunner(ConnectorRunner):
+    """Reads the selected streams until there are enough rows of each, and ends the tap. Nothing is loaded."""
+
+    def __init__(self, step: SampleStep, context: RunContext) -> None:
+        super().__init__(context)
+        self._step = step
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._wanted: set[str] = set()
+        self._until = 0.0
+        self._asked_at = 0.0
+
+    def start(self) -> None:
+        """As a run would start it, without state."""
+        tap = self._step.extractor
+        raw = self._step.catalog or self._context.catalogs.get(tap.name)
+        arguments: list[str] = []
+        if raw is not None and tap.capabilities & {"catalog", "properties"}:
+            catalog = apply_selection(raw, tap.select, tap.metadata)
+            self._wanted = {stream["name"] for stream in streams_of(catalog) if stream["selected"]}
+            option = "--catalog" if "catalog" in tap.capabilities else "--properties"
+            arguments = [option, private_file(self._context, "catalog.json", catalog)]
+        self._until = time.monotonic() + self._step.seconds
+        try:
+            self._program = start_connector(self._context, tap, arguments, on_stdout=self._on_line)
+        except CannotStart as error:
+            self._failure = error.failure
+
+    def _on_line(self, line: str) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(message, dict):
+            return
+        stream, kind = str(message.get("stream") or ""), message.get("type")
+        if kind == "SCHEMA":
+            self._rows.setdefault(stream, [])
+        elif kind == "RECORD" and isinstance(message.get("record"), dict):
+            rows = self._rows.setdefault(stream, [])
+            if len(rows) < self._step.rows:
+                rows.append(message["record"])
+
+    def tick(self) -> bool:
+        """Enough is enough: a tap is ended when each stream gave its rows, or its time is up."""
+        program = self._program
+        if program is None:
+            return True
+        now = time.monotonic()
+        if not program.has_ended and (self._is_enough() or now > self._until):
+            if not program.was_ended:
+                program.was_ended, self._asked_at = True, now
+                program.child.signal(signal.SIGTERM)
+            elif now - self._asked_at > KILL_SECONDS:
+                program.child.signal(signal.SIGKILL)
+        return super().tick()
+
+    def _is_enough(self) -> bool:
+        wanted = self._wanted or set(self._rows)
+        return bool(wanted) and all(len(self._rows.get(stream, ())) >= self._step.rows for stream in wanted)
+
+    def judge(self) -> Failure | None:
+        """A tap that failed before it gave anything has failed; one that we ended has not."""
+        tap, program = self._step.extractor, self._program
+        failure = self._failure
+        if failure is None and program is not None and program.exit_code and not program.was_ended:
+            failure = failure_of(program, doing="read its source")
+        for stream, rows in self._rows.items():
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            shown = [[_shown(row.get(name)) for name in columns] for row in rows]
+            self._context.control.progress({"event": "sample", "stream": stream, "columns": columns, "rows": shown})
+        count = sum(len(rows) for rows in self._rows.values())
+        text = failure.headline if failure else f"{count} rows of {len(self._rows)} streams; none was loaded"
+        self._check(f"Sample rows of {tap.name}", ok=failure is None, text=text)
+        return failure
+
+
+class TargetTestRunner(ConnectorRunner):
+    """Starts a target on an empty input: it reads its settings, and says what is wrong with them."""
+
+    def __init__(self, step: TargetTestStep, context: RunContext) -> None:
+        super().__init__(context)
+        self._step = step
+
+    def start(self) -> None:
+        """No message comes, so nothing is written."""
+        try:
+            self._program = start_connector(self._context, self._step.loader, [], stdin=EMPTY)
+        except CannotStart as error:
+            self._failure = error.failure
+
+    def judge(self) -> Failure | None:
+        """Whether it took its settings."""
+        failure, program = self._failure, self._program
+        if failure is None and program is not None and program.exit_code:
+            failure = failure_of(program, doing="start with its settings")
+        text = failure.headline if failure else "it starts with these settings"
+        self._check(f"Settings of {self._step.loader.name}", ok=failure is None, text=text)
+        return failure
+
+
+def _shown(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def _bad_catalog(plugin: str, fault: str) -> Failure:
+    return Failure(
+        f"{plugin} did not say what its source holds",
+        reason=f"Its answer to --discover is no catalog. {fault.rstrip('.')}.",
+        remedy="Use another version of it, or take the capability DISCOVER out of its definition.",
+        details={"code": "catalog-invalid"},
+    )

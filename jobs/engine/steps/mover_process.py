@@ -1,0 +1,106 @@
+"""A mover as one side of a pair: its events, what it is told while it works, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jobs.engine.interface import Failure
+from jobs.engine.process import Child, exit_code_of
+from jobs.engine.steps.context import RunContext
+from jobs.engine.steps.mover import command, failure_of, sentence_of, unexplained
+
+OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+class MoverProcess:
+    """Starts at once. Standard input and output may carry Singer messages: the specification comes on a pipe of its own."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        verb: str,
+        spec: Mapping[str, Any],
+        *,
+        name: str,
+        on_event: OnEvent,
+        stdin: int | None = None,
+        stdout: int | None = None,
+    ) -> None:
+        self._context = context
+        self._name = name
+        self._on_event = on_event
+        self.failure: Failure | None = None
+        self.result: dict[str, Any] = {}
+        self.was_ended = False
+        self._finished = False
+        spec_reading, self._telling = os.pipe()
+        events_reading, events_writing = os.pipe()
+        argv = [*command(verb, spec, context.spec), "--spec-fd", str(spec_reading)]
+        if stdout is not None:
+            argv += ["--events-fd", str(events_writing)]
+        try:
+            self.child: Child = context.processes.start(
+                argv,
+                name=name,
+                stdin=stdin,
+                stdout=stdout if stdout is not None else events_writing,
+                on_stderr=lambda text: context.write(name, "error", text),
+                pass_fds=(spec_reading, events_writing),
+            )
+            context.processes.watch(self.child, events_reading, self._on_line)
+        finally:
+            os.close(spec_reading)
+            os.close(events_writing)
+        self.tell(spec)
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Send it a message; one that has ended hears nothing any more."""
+        data = json.dumps(message).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):
+            while data:
+                data = data[os.write(self._telling, data) :]
+
+    def hang_up(self) -> None:
+        """Nothing more will be said."""
+        if self._telling >= 0:
+            os.close(self._telling)
+            self._telling = -1
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has."""
+        return self.child.poll()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it ended badly without saying why: for one between two others, an echo of their ends."""
+        return self.failure is None
+
+    def _on_line(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+            kind = event.pop("event")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            self._context.write(self._name, "info", line)
+            return
+        if kind == "log":
+            self._context.write(event.get("source", self._name), event.get("level", "info"), event.get("text", ""))
+        elif kind == "error":
+            self.failure = failure_of(event)
+            self._context.write("eltsite", "error", sentence_of(self.failure))
+        elif kind == "result":
+            self._finished, self.result = True, event
+            self._on_event(kind, event)
+        else:
+            self._on_event(kind, event)
+
+    def judge(self) -> Failure | None:
+        """Why it failed; None when it did not. Exit code 0 alone is no proof: it must have said that it was done."""
+        self.hang_up()
+        return unexplained(
+            self._name.capitalize(), exit_code_of(self.child.returncode or 0), self.failure, self._finished
+        )

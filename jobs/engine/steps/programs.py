@@ -1,0 +1,172 @@
+"""Connectors as processes: their files, their command line, their environment, and what they say on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.engine.interface import Connector, Failure
+from jobs.engine.process import Child, LineHandler, exit_code_of, launched
+from jobs.engine.stderr import Story, hint_of, level_of, metric_of
+from jobs.engine.steps.context import RunContext
+from jobs.engine.steps.mover import SIGNAL_NAMES
+from jobs.engine.venvs import executable_of
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class CannotStart(Exception):
+    """A program of the step could not be started; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.headline)
+        self.failure = failure
+
+
+@dataclass
+class Program:
+    """A running program of a step, and the story its standard error tells."""
+
+    connector: Connector
+    child: Child
+    story: Story
+    requests: dict[str, list[float]] = field(default_factory=dict)  # endpoint to count and seconds, of Singer's metrics
+    was_ended: bool = False  # by us, for another's failure
+
+    @property
+    def exit_code(self) -> int | None:
+        """As a shell has it; None while it runs."""
+        return None if self.child.returncode is None else exit_code_of(self.child.returncode)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has."""
+        return self.child.poll()
+
+
+def start_connector(
+    context: RunContext,
+    connector: Connector,
+    arguments: Sequence[str],
+    *,
+    stdin: int | bytes | None = None,
+    stdout: int | None = None,
+    on_stdout: LineHandler | None = None,
+) -> Program:
+    """Start a tap or target in its environment. Raises CannotStart.
+
+    It works in the workspace's files, where the paths of its settings begin.
+    """
+    spec = context.spec
+    folder = context.environments.get(connector.fingerprint)
+    if folder is None:
+        raise CannotStart(_no_environment(connector))
+    path = executable_of(folder, connector.executable)
+    if isinstance(path, Failure):
+        raise CannotStart(path)
+    story = Story()
+    requests: dict[str, list[float]] = {}
+
+    def on_stderr(line: str) -> None:
+        metric = metric_of(line)
+        if metric is not None:
+            _note(requests, metric)
+        level, text = level_of(line)
+        story.add(line)
+        context.write(connector.plugin, "debug" if metric is not None else level, text)
+
+    argv = launched([path, "--config", config_file(context, connector), *arguments], run_as=spec.run_as)
+    try:
+        child = context.processes.start(
+            argv,
+            name=connector.plugin,
+            stdin=stdin,
+            stdout=stdout,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
+            environment=environment_of(context, connector, folder),
+            folder=os.path.join(spec.folder, "files"),
+        )
+    except OSError as error:
+        raise CannotStart(_no_start(connector, str(error))) from error
+    return Program(connector, child, story, requests)
+
+
+def environment_of(context: RunContext, connector: Connector, folder: str) -> dict[str, str]:
+    """What a connector's process finds in its environment: the run's own names, and its settings as variables."""
+    kept = {name: value for name, value in context.spec.environment.items() if name != "PYTHONPATH"}
+    return {
+        **kept,
+        **connector.variables,
+        "PATH": f"{os.path.join(folder, 'bin')}:{PATH}",
+        "VIRTUAL_ENV": folder,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def config_file(context: RunContext, connector: Connector) -> str:
+    """The connector's settings as a file of the run, for its own eyes; gone when the run ends."""
+    return private_file(context, f"{connector.fingerprint[:12]}-{connector.plugin}.json", connector.config)
+
+
+def private_file(context: RunContext, name: str, value: Mapping[str, Any]) -> str:
+    """Write JSON into the run's folder, readable by the run's user alone (0600); the path."""
+    path = os.path.join(context.spec.run_folder, name)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        os.fchmod(handle, 0o600)
+        if context.spec.run_as:
+            os.fchown(handle, *context.spec.run_as)
+        json.dump(value, file)
+    return path
+
+
+def failure_of(program: Program, *, doing: str) -> Failure:
+    """Why a program that ended with an exit code other than 0 did so, in its own words. `doing` is what it was to do."""
+    name, code = program.connector.plugin, program.exit_code or 0
+    words = program.story.line
+    if code in (126, 127) and "cannot be started" in words:
+        return _no_start(program.connector, words)
+    ended = (
+        f"was ended by signal {SIGNAL_NAMES.get(code, code - 128)}" if code > 128 else f"ended with exit code {code}"
+    )
+    if "MemoryError" in words:
+        ended = "ran out of memory"
+    return Failure(
+        f"{name} {ended}{f': {words}' if words else ''}"[:400],
+        reason=f"It failed to {doing}. Rows that were not committed by then are not in the store.",
+        remedy=hint_of(words) or "Read the last lines of the log. Run it again when the cause is mended.",
+        details={"code": "connector-failed"},
+    )
+
+
+def _note(requests: dict[str, list[float]], metric: Mapping[str, Any]) -> None:
+    """Keep what a timer of Singer's metrics says: how many requests, and how long they took."""
+    if metric.get("type") == "timer" and metric.get("metric") == "http_request_duration":
+        tags = metric.get("tags")
+        endpoint = str(tags.get("endpoint") or "") if isinstance(tags, Mapping) else ""
+        count = requests.setdefault(endpoint, [0, 0.0])
+        value = metric.get("value")
+        count[0] += 1
+        count[1] += float(value) if isinstance(value, int | float) else 0.0
+
+
+def _no_environment(connector: Connector) -> Failure:
+    return Failure(
+        f"The environment of {connector.plugin} is missing",
+        reason="No step of this run made it ready.",
+        remedy="Save the pipeline again: its check builds the environment.",
+        details={"code": "environment-missing"},
+    )
+
+
+def _no_start(connector: Connector, words: str) -> Failure:
+    return Failure(
+        f"{connector.plugin} could not be started",
+        reason=f"{words}.",
+        remedy="Look at the executable of its definition, and at the rights of its environment's folder.",
+        details={"code": "executable-missing"},
+    )
