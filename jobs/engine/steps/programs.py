@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.engine.interface import Connector, Failure
 from jobs.engine.process import Child, LineHandler, exit_code_of, launched
-from jobs.engine.stderr import Story, hint_of, level_of, metric_of
+from jobs.engine.stderr import Story, hint_of, metric_of
 from jobs.engine.steps.context import RunContext
 from jobs.engine.steps.mover import SIGNAL_NAMES
 from jobs.engine.venvs import executable_of
@@ -74,8 +74,7 @@ def start_connector(
         metric = metric_of(line)
         if metric is not None:
             _note(requests, metric)
-        level, text = level_of(line)
-        story.add(line)
+        level, text = story.add(line)
         context.write(connector.plugin, "debug" if metric is not None else level, text)
 
     argv = launched([path, "--config", config_file(context, connector), *arguments], run_as=spec.run_as)
