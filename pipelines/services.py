@@ -34,7 +34,7 @@ from pipelines.locks import ChangedMeanwhile, lock_row, lock_workspace
 from pipelines.models import DataComponent, Pipeline, PipelineComponent, PipelineStatus
 from pipelines.shipped import sync_catalogue
 from pipelines.signals import pipeline_changed, pipeline_deleting
-from pipelines.state import reset_state
+from pipelines.state import edit_state, import_state, reset_state, undo_state_change
 from pipelines.validation import (
     canonical,
     changed_secrets,
@@ -58,7 +58,9 @@ __all__ = [
     "delete_file",
     "delete_pipeline",
     "delete_variable",
+    "edit_state",
     "find_plugin",
+    "import_state",
     "make_default_store",
     "parts_of",
     "pause_schedule",
@@ -70,6 +72,7 @@ __all__ = [
     "save_pipeline",
     "save_variable",
     "sync_catalogue",
+    "undo_state_change",
     "variables_of",
 ]
 
