@@ -23,6 +23,7 @@ from jobs.services import PipelineBusy, create_job
 from jobs.specs import MEMORY_BYTES
 from jobs.status import TERMINAL, Trigger
 from pipelines.models import DataPlugin, Pipeline, PipelineStatus
+from pipelines.plugins import NATIVE
 from pipelines.services import save_component, save_file, save_pipeline
 from workspaces.models import InstallationFact, TokenScope, User, Workspace, WorkspaceStatus
 from workspaces.services import create_workspace, issue_token, revoke_token
@@ -138,7 +139,7 @@ def save_pipelines(workspace: Workspace, user: User) -> Pipeline:
     """
     for component in demo_shop.COMPONENTS:
         if not workspace.components.filter(name=component.name).exists():
-            plugin = DataPlugin.objects.get(name=component.plugin, workspace__isnull=True)
+            plugin = DataPlugin.objects.get(name=component.plugin, variant=NATIVE, workspace__isnull=True)
             properties = dict(component.properties)
             save_component(workspace, name=component.name, plugin=plugin, properties=properties, user=user)
     for wanted in demo_shop.PIPELINES:

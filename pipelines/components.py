@@ -12,9 +12,10 @@ from django.utils import timezone
 from eltsite.errors import Conflict, FieldError, Invalid
 from pipelines.locks import lock_row, lock_workspace
 from pipelines.models import DataComponent, DataPlugin, Pipeline, PipelineStatus
-from pipelines.plugins import Plugin, parse
+from pipelines.plugins import NATIVE, Plugin, parse
 from pipelines.signals import pipeline_changed
 from pipelines.validation import (
+    MOST_NAMED,
     Part,
     Surroundings,
     canonical,
@@ -158,12 +159,19 @@ def make_default_store(component: DataComponent, *, user: User | None = None) ->
 
 
 def find_plugin(workspace: Workspace, full_name: str) -> DataPlugin:
-    """The plugin that `extractors/tap-files--eltsite` or, its variant left off, `extractors/tap-files` names."""
-    plugins = list(DataPlugin.objects.usable_in(workspace).order_by("workspace_id", "name"))
+    """The plugin that `extractors/tap-files--eltsite` or, its variant left off, `extractors/tap-files` names.
+
+    Without a variant the native one is meant, else the only one there is. Of two with one name and variant the
+    workspace's own is meant: it was there before eltsite shipped the other.
+    """
+    plugins = list(DataPlugin.objects.usable_in(workspace).order_by("name", "variant"))
     wanted = full_name.strip()
     exact = [plugin for plugin in plugins if plugin.full_name == wanted]
     short = [plugin for plugin in plugins if wanted in (_without_variant(plugin), plugin.name)]
-    found = exact or short
+    shown = [plugin for plugin in short if not plugin.is_hidden]
+    native = [plugin for plugin in short if plugin.variant == NATIVE and plugin.workspace_id is None]
+    found = exact or native or shown or short
+    found = [plugin for plugin in found if plugin.workspace_id] if exact and len(found) > 1 else found
     if len(found) == 1:
         return found[0]
     if found:
@@ -171,7 +179,9 @@ def find_plugin(workspace: Workspace, full_name: str) -> DataPlugin:
         raise Invalid.field("plugin", f"{wanted} has several variants. Write {names}.", value=wanted, code="ambiguous")
     known = [name for plugin in plugins if not plugin.is_hidden for name in (_without_variant(plugin), plugin.name)]
     meant = nearest(wanted.partition("--")[0], known)
-    remedy = f"Did you mean {meant}?" if meant else f"There are {', '.join(known[::2])}."
+    names = list(dict.fromkeys(known[::2]))
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    remedy = f"Did you mean {meant}?" if meant else f"There are {', '.join(names[:MOST_NAMED])}{more}."
     raise Invalid.field("plugin", f"There is no plugin {wanted}. {remedy}", value=wanted, code="unknown")
 
 

@@ -3,14 +3,19 @@
 A definition is a mapping in the contract's shape (`pluginType`, `settings`, ...), kept whole in the database and,
 for the plugins shipped with the product, in catalogue/*.yaml. Beside the contract's keys a setting may have
 `items` (the settings of each object of an ARRAY_OBJECT), `when` and `required_when` (other settings' values under
-which it applies, or must be given), `minimum` and `maximum`.
+which it applies, or must be given), `minimum` and `maximum`; and a loader's definition `store`: where its rows are.
+
+A plugin is native (variant eltsite, no pipUrl: a mover runs it) or a connector: a Singer program in an environment of
+its own.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,10 +23,10 @@ from typing import Any
 
 import yaml
 
-from pipelines.values import ValueFault, email_of, integer_of, json_of, list_of, moment_of, option_of, truth_of
-
 CATALOGUE = Path(__file__).parent / "catalogue"
 MASK = "***"
+NATIVE = "eltsite"  # the variant of the plugins that movers run
+FILE_STORES = ("duckdb", "jsonl", "csv")  # kinds of `store` that are a file of the host
 RESERVED = ("_select", "_metadata")  # of every extractor: which streams and columns, and notes on them
 
 
@@ -30,6 +35,7 @@ class SettingKind(StrEnum):
 
     STRING = "STRING"
     INTEGER = "INTEGER"
+    DECIMAL = "DECIMAL"
     BOOLEAN = "BOOLEAN"
     OPTIONS = "OPTIONS"
     PASSWORD = "PASSWORD"
@@ -49,10 +55,11 @@ JSON_KINDS = frozenset({SettingKind.ARRAY, SettingKind.ARRAY_OBJECT, SettingKind
 
 @dataclass(frozen=True)
 class Option:
-    """One choice of an OPTIONS setting."""
+    """One choice of an OPTIONS setting. `value` is its text; `raw` is what the plugin gets, which may be a number."""
 
     value: str
     label: str
+    raw: Any = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin's definition, parsed."""
+    """A plugin's definition, parsed. `select` and `metadata` are the defaults of an extractor's `_select`, `_metadata`."""
 
     id: str
     plugin_type: str
@@ -105,6 +112,24 @@ class Plugin:
     monogram: str = ""
     capabilities: tuple[str, ...] = ()
     settings: tuple[Setting, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()  # of setting names; one of them must be given whole
+    pip_url: str = ""
+    executable: str = ""
+    python: str = ""  # such as 3.11; empty: any
+    select: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    commands: Mapping[str, Any] = field(default_factory=dict)
+    store: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether a mover runs it; else it is a connector, a program in an environment of its own."""
+        return self.variant == NATIVE and not self.pip_url
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the environment it needs; plugins with the same requirements and Python share one."""
+        return fingerprint_of(self.pip_url, self.python)
 
     @property
     def full_name(self) -> str:
@@ -135,6 +160,15 @@ class Plugin:
         return setting.env or re.sub(r"\W", "_", f"{self.namespace or self.name}_{setting.name}").upper()
 
 
+def fingerprint_of(requirements: str, python: str) -> str:
+    """What an environment is called before it is resolved: a SHA-256 over its pip arguments and its Python.
+
+    White space between the arguments does not matter.
+    """
+    text = json.dumps([" ".join(requirements.split()), python], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 # ---------- reading definitions ----------
 
 
@@ -152,6 +186,14 @@ def parse(definition: Mapping[str, Any]) -> Plugin:
         monogram=str(definition.get("monogram") or _monogram(name)),
         capabilities=tuple(str(word).upper() for word in definition.get("capabilities") or ()),
         settings=tuple(parse_setting(each) for each in definition.get("settings") or ()),
+        groups=tuple(tuple(map(str, group)) for group in definition.get("settingsGroupValidation") or ()),
+        pip_url=str(definition.get("pipUrl") or "").strip(),
+        executable=str(definition.get("executable") or name),
+        python=str(definition.get("python") or "").strip().removeprefix("python"),
+        select=tuple(str(rule) for rule in definition.get("select") or ()),
+        metadata=dict(definition.get("metadata") or {}),
+        commands=dict(definition.get("commands") or {}),
+        store={str(key): str(value) for key, value in (definition.get("store") or {}).items()},
     )
 
 
@@ -191,9 +233,10 @@ def _condition(given: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
 
 
 def _option(given: Any) -> Option:
-    if isinstance(given, Mapping):
-        return Option(value=str(given["value"]), label=str(given.get("label") or given["value"]))
-    return Option(value=str(given), label=str(given))
+    raw = given["value"] if isinstance(given, Mapping) else given
+    text = raw if isinstance(raw, str) else json.dumps(raw)
+    label = given.get("label") if isinstance(given, Mapping) else None
+    return Option(value=text, label=str(label or text), raw=raw)
 
 
 def _monogram(name: str) -> str:
@@ -210,110 +253,6 @@ def shipped_definitions() -> tuple[Mapping[str, Any], ...]:
 def shipped_plugins() -> tuple[Plugin, ...]:
     """The plugins that come with the product."""
     return tuple(parse(definition) for definition in shipped_definitions())
-
-
-# ---------- typed values ----------
-
-
-def typed_value(setting: Setting, given: Any) -> Any:
-    """The value of a setting in its type; the API carries texts.
-
-    Raises ValueFault with a sentence that names the value (unless secret), its fault and the remedy.
-    """
-    read: Callable[[Setting, Any], Any] = _READERS.get(setting.kind, _text_of)
-    try:
-        return read(setting, given)
-    except ValueFault as fault:
-        if setting.is_secret:
-            raise ValueFault(f"{setting.title} does not have the form of {KIND_WORDS[setting.kind]}.") from None
-        raise fault
-
-
-def _text_of(setting: Setting, given: Any) -> str:
-    if isinstance(given, bool):
-        return "true" if given else "false"
-    if not isinstance(given, str | int | float):
-        raise ValueFault(f"{setting.title} takes a text, not a list or an object. Write it in quotes.")
-    text = str(given)
-    if "\0" in text:
-        raise ValueFault(f"{setting.title} holds a zero byte, which no program takes. Remove it.")
-    if setting.kind == SettingKind.FILE and "\n" in text:
-        raise ValueFault(f"{setting.title} is a path and holds a line break. Write the path in one line.")
-    return text
-
-
-def _number(setting: Setting, given: Any) -> int:
-    return integer_of(given, minimum=setting.minimum, maximum=setting.maximum)
-
-
-def _choice(setting: Setting, given: Any) -> str:
-    return option_of(given, [option.value for option in setting.options])
-
-
-def _objects(setting: Setting, given: Any) -> list[dict[str, Any]]:
-    found = json_of(given, list)
-    rows = []
-    for position, item in enumerate(found):
-        if not isinstance(item, dict):
-            raise ValueFault(f"Entry {position + 1} is not an object. Write it as {{...}}.", where=(position,))
-        rows.append(_object_items(setting, item, position))
-    return rows
-
-
-def _object_items(setting: Setting, item: dict[str, Any], position: int) -> dict[str, Any]:
-    """One object of a list, its fields typed by the setting's `items` where it has any."""
-    if not setting.items:
-        return item
-    known = {each.name: each for each in setting.items}
-    result: dict[str, Any] = {}
-    for name, value in item.items():
-        if name not in known:
-            names = ", ".join(known)
-            raise ValueFault(
-                f"Entry {position + 1} has the field {name}, which is not known. It takes {names}.",
-                where=(position, name),
-            )
-        if value is None:
-            continue
-        try:
-            result[name] = typed_value(known[name], value)
-        except ValueFault as fault:
-            raise ValueFault(f"Entry {position + 1}, {name}: {fault}", where=(position, name, *fault.where)) from None
-    for each in setting.items:
-        if must_be_given(each, _item_defaults(setting) | result) and result.get(each.name) in (None, "", []):
-            raise ValueFault(f"Entry {position + 1} has no {each.name}. Give it one.", where=(position, each.name))
-    return result
-
-
-def _item_defaults(setting: Setting) -> dict[str, Any]:
-    return {each.name: each.default for each in setting.items if each.default is not None}
-
-
-_READERS: Mapping[SettingKind, Callable[[Setting, Any], Any]] = {
-    SettingKind.INTEGER: _number,
-    SettingKind.BOOLEAN: lambda setting, given: truth_of(given),
-    SettingKind.OPTIONS: _choice,
-    SettingKind.DATE_ISO8601: lambda setting, given: moment_of(given),
-    SettingKind.EMAIL: lambda setting, given: email_of(given),
-    SettingKind.ARRAY: lambda setting, given: list_of(given),
-    SettingKind.ARRAY_OBJECT: _objects,
-    SettingKind.OBJECT: lambda setting, given: json_of(given, dict),
-}
-KIND_WORDS: Mapping[SettingKind, str] = {
-    SettingKind.STRING: "a text",
-    SettingKind.INTEGER: "a whole number",
-    SettingKind.BOOLEAN: "true or false",
-    SettingKind.OPTIONS: "one of its options",
-    SettingKind.PASSWORD: "a text",
-    SettingKind.HIDDEN: "a text",
-    SettingKind.DATE_ISO8601: "a date such as 2026-12-01",
-    SettingKind.EMAIL: "an e-mail address",
-    SettingKind.OAUTH: "a text",
-    SettingKind.FILE: "a path",
-    SettingKind.ARRAY: "a list",
-    SettingKind.ARRAY_OBJECT: "a list of objects",
-    SettingKind.OBJECT: "an object",
-}
 
 
 # ---------- what settings mean together ----------
@@ -337,21 +276,18 @@ def _holds(condition: Mapping[str, tuple[str, ...]], settings: Mapping[str, Any]
     )
 
 
-def with_defaults(plugin: Plugin, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The typed settings with the defaults of those that are not given; those that do not apply are left out."""
-    given = {each.name: each.default for each in plugin.settings if each.default is not None} | dict(settings)
-    silent = {each.name for each in plugin.settings if not applies(each, given)}
-    return {name: value for name, value in given.items() if name not in silent}
-
-
 def paths_of(plugin: Plugin, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The local files and folders that the typed settings name, as (where, path). Web addresses are none."""
+    """The local files and folders that the typed settings name, as (where, path). Web addresses are none.
+
+    Those are settings of the kind FILE, and the one that a connector's `store` begins its path with.
+    """
+    store = _path_setting_of(plugin)
     found: list[tuple[str, str]] = []
     for setting in plugin.settings:
         value = settings.get(setting.name)
         if value is None or not applies(setting, settings):
             continue
-        if setting.kind == SettingKind.FILE:
+        if setting.kind == SettingKind.FILE or setting.name == store:
             found.append((setting.name, str(value)))
         for item in setting.items:
             if item.kind == SettingKind.FILE:
@@ -360,9 +296,28 @@ def paths_of(plugin: Plugin, settings: Mapping[str, Any]) -> list[tuple[str, str
                     for position, row in enumerate(value)
                     if row.get(item.name)
                 ]
-    return [(where, path) for where, path in found if path and not re.match(r"https?://", path, re.IGNORECASE)]
+    if not plugin.is_native:
+        found = [(where, re.sub(r"^file://", "", path, flags=re.IGNORECASE)) for where, path in found]
+    return [(where, path) for where, path in found if path and not _is_remote(plugin, path)]
+
+
+def _path_setting_of(plugin: Plugin) -> str:
+    """The setting that says where a connector's store lies; empty where its rows are in no file."""
+    if plugin.store.get("kind") not in FILE_STORES:
+        return ""
+    leading = re.match(r"\{([^{}]+)\}", plugin.store.get("path", ""))
+    return leading[1] if leading else ""
+
+
+def _is_remote(plugin: Plugin, path: str) -> bool:
+    """Movers read http(s) beside files; a connector may know other schemes, such as s3:// or md:."""
+    scheme = r"https?://" if plugin.is_native else r"[a-z][a-z0-9+.-]*://|md:"
+    return re.match(scheme, path, re.IGNORECASE) is not None
 
 
 def is_local(plugin: Plugin, settings: Mapping[str, Any]) -> bool:
     """Whether the plugin touches a file or folder of the host with these typed settings."""
-    return bool(paths_of(plugin, settings))
+    if paths_of(plugin, settings):
+        return True
+    path = plugin.store.get("path", "") if plugin.store.get("kind") in FILE_STORES else ""
+    return bool(path) and not _path_setting_of(plugin) and not _is_remote(plugin, path)

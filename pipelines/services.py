@@ -32,6 +32,7 @@ from pipelines.components import (
 from pipelines.files import delete_file, delete_variable, save_file, save_variable
 from pipelines.locks import ChangedMeanwhile, lock_row, lock_workspace
 from pipelines.models import DataComponent, Pipeline, PipelineComponent, PipelineStatus
+from pipelines.pipeline_checks import LONGEST_LABEL, check_numbers, check_texts
 from pipelines.shipped import sync_catalogue
 from pipelines.signals import pipeline_changed, pipeline_deleting
 from pipelines.state import edit_state, import_state, reset_state, undo_state_change
@@ -76,8 +77,6 @@ __all__ = [
     "variables_of",
 ]
 
-LONGEST_LABEL = 160
-LARGEST_NUMBER = 2_147_483_647  # of the column
 DEPLOY = "deploy"  # the contract's name for a deployment among triggers
 
 
@@ -119,7 +118,7 @@ def save_pipeline(
     row.timeout_seconds, row.max_retries = timeout_seconds, max_retries
     if retry_delay_seconds is not None:
         row.retry_delay_seconds = retry_delay_seconds
-    errors = [*_check_texts(row), *_check_numbers(row), *_set_name(row, name.strip())]
+    errors = [*check_texts(row), *check_numbers(row), *_set_name(row, name.strip())]
     chosen, faults = _choose_components(workspace, components)
     errors += faults
     errors += _set_properties(row, chosen, components, properties, user) if not faults else []
@@ -178,50 +177,13 @@ def pipeline_warnings(pipeline: Pipeline) -> list[str]:
     parts = parts_of(pipeline)
     found = [warning for part in parts for warning in warnings_of(part, variables)]
     try:
-        settings = {part.plugin.plugin_type: load_settings(part, variables) for part in parts}
+        settings = {part.plugin.plugin_type: load_settings(part, variables) for part in parts if part.plugin.is_native}
     except Invalid:
         return found  # faults are reported as such
     return found + pair_warnings(settings.get("EXTRACTOR", {}), settings.get("LOADER", {}))
 
 
 # ---------- inside save_pipeline ----------
-
-
-def _check_texts(row: Pipeline) -> list[FieldError]:
-    errors = []
-    if not row.label:
-        message = "The pipeline has no label. Give it one, such as Orders nightly."
-        errors.append(FieldError("label", message, code="required"))
-    elif len(row.label) > LONGEST_LABEL or not row.label.isprintable():
-        message = f"The label is one line of at most {LONGEST_LABEL} characters. Shorten it."
-        errors.append(FieldError("label", message, value=row.label))
-    if row.script:
-        message = (
-            "Scripts do not run here: a pipeline runs its extractor, its loader and the SQL models in models/*.sql. "
-            "Write the transformation as a SQL model and leave script empty."
-        )
-        errors.append(FieldError("script", message, code="not-run"))
-    if row.actions:
-        message = (
-            f"The action {row.actions[0]} does not run here: a pipeline runs its extractor, its loader and the SQL models in "
-            "models/*.sql, in this order. Leave actions empty."
-        )
-        errors.append(FieldError("actions", message, value=row.actions, code="not-run"))
-    return errors
-
-
-def _check_numbers(row: Pipeline) -> list[FieldError]:
-    errors = []
-    for name, what in [
-        ("timeout_seconds", "time-out in seconds"),
-        ("max_retries", "number of retries"),
-        ("retry_delay_seconds", "wait before a retry in seconds"),
-    ]:
-        value = getattr(row, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_NUMBER:
-            message = f"The {what} is {value}. Write a whole number from 0 to {LARGEST_NUMBER}."
-            errors.append(FieldError(name, message, value=value))
-    return errors
 
 
 def _set_name(row: Pipeline, name: str) -> list[FieldError]:

@@ -17,14 +17,16 @@ from pipelines.plugins import (
     RESERVED,
     Plugin,
     Setting,
-    SettingKind,
     must_be_given,
     paths_of,
-    with_defaults,
 )
+from pipelines.selection import metadata_of, metadata_warnings, select_of, select_warnings
+from pipelines.typed import with_defaults
 from pipelines.values import ValueFault, nearest
 from pipelines.variables import resolved_value
 
+MOST_NAMED = 12  # names in one sentence
+READERS = {"_select": select_of, "_metadata": metadata_of}
 SHORTEST_MASKED = 4  # characters: shorter secrets are not masked in logs, they would blot out ordinary text
 
 
@@ -147,15 +149,18 @@ def _load(part: Part, around: Surroundings) -> tuple[dict[str, Any], list[FieldE
     errors, typed = [], {}
     for name, text in part.merged.items():
         setting = part.plugin.setting(name)
-        if name in RESERVED:
-            typed[name] = json.loads(text)
+        if name in RESERVED and part.plugin.is_extractor:
+            try:
+                typed[name] = READERS[name](text)
+            except ValueFault as fault:
+                errors.append(_error(f"{part.name}.{name}", f"{part.name}.{name}: {fault}", value=text, code="value"))
         elif setting is not None:
             try:
                 typed[setting.name] = resolved_value(setting, text, around.variables)
             except ValueFault as fault:
                 key = f"{part.name}.{name}"
                 errors.append(_error(key, f"{key}: {fault}", value=None if setting.is_secret else text, code="value"))
-    settings = with_defaults(part.plugin, typed)
+    settings = with_defaults(part.plugin, typed, around.variables)
     faulty = {error.field for error in errors}
     for setting in part.plugin.settings:
         key = f"{part.name}.{setting.name}"
@@ -165,25 +170,46 @@ def _load(part: Part, around: Surroundings) -> tuple[dict[str, Any], list[FieldE
                 f"{key} is missing: {part.plugin.label} needs its {setting.title}. Give it here or on {part.name}."
             )
             errors.append(_error(key, message, code="required"))
-    return settings, errors
+    return settings, errors or _check_groups(part, settings)
+
+
+def _check_groups(part: Part, settings: Mapping[str, Any]) -> list[FieldError]:
+    """An error where the definition wants one of several groups of settings, and none is given whole."""
+    known = {setting.name for setting in part.plugin.settings}
+    given = {name for name, value in settings.items() if value not in (None, "", [], {})}
+
+    def missing(group: Sequence[str]) -> list[str]:
+        # A group may also name what others lie in (`oauth` for `oauth.client_id`), or what no setting is called.
+        inside = [name for name in group if not any(other.startswith(f"{name}.") for other in given)]
+        return [name for name in inside if name in known and name not in given]
+
+    lacking = [missing(group) for group in part.plugin.groups]
+    if not lacking or [] in lacking:
+        return []
+    closest = min(lacking, key=len)
+    groups = ", or ".join(" and ".join(group) for group in part.plugin.groups)
+    message = (
+        f"{part.name}.{closest[0]} is missing: {part.plugin.label} needs {groups}. "
+        f"Give {' and '.join(closest)} here or on {part.name}."
+    )
+    return [_error(f"{part.name}.{closest[0]}", message, code="required")]
 
 
 def _check_reserved(key: str, name: str, text: str) -> list[FieldError]:
-    kind = SettingKind.ARRAY if name == "_select" else SettingKind.OBJECT
     try:
-        value = json.loads(text or "null")
-    except ValueError:
-        value = text
-    if value is None or isinstance(value, list if kind == SettingKind.ARRAY else dict):
-        return []
-    form = '["orders.*"]' if kind == SettingKind.ARRAY else '{"orders": {"replication-method": "FULL_TABLE"}}'
-    return [_error(key, f"{key} is not the JSON it should be. Write it such as {form}.", value=text, code="value")]
+        if text:
+            READERS[name](text)
+    except ValueFault as fault:
+        return [_error(key, f"{key}: {fault}", value=text, code="value")]
+    return []
 
 
 def _unknown(plugin: Plugin, key: str, name: str) -> FieldError:
     known = [setting.name for setting in plugin.settings if not setting.hidden]
     meant = nearest(name, known)
-    remedy = f"Did you mean {meant}?" if meant else f"It takes {', '.join(known)}."
+    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    takes = f"It takes {', '.join(known[:MOST_NAMED])}{more}." if known else "It takes no settings."
+    remedy = f"Did you mean {meant}?" if meant else takes
     return _error(key, f"{key}: {plugin.label} ({plugin.name}) has no setting {name}. {remedy}", code="unknown")
 
 
@@ -267,12 +293,21 @@ def warnings_of(part: Part, variables: Mapping[str, str]) -> list[str]:
             found.append(
                 f"{part.name}.{name} has no effect: {part.plugin.label} reads what its own settings name. Take it out."
             )
+        elif name in RESERVED:
+            found += [f"{part.name}.{name} {words}" for words in _reserved_warnings(name, text)]
         if setting and setting.is_secret and len(_resolved_or_empty(setting, text, variables)) < SHORTEST_MASKED:
             found.append(
                 f"{part.name}.{setting.name} is shorter than {SHORTEST_MASKED} characters, so it is not masked in logs. "
                 "Choose a longer one."
             )
     return found
+
+
+def _reserved_warnings(name: str, text: str) -> list[str]:
+    try:
+        return select_warnings(select_of(text)) if name == "_select" else metadata_warnings(metadata_of(text))
+    except ValueFault:
+        return []  # reported as an error elsewhere
 
 
 def _resolved_or_empty(setting: Setting, text: str, variables: Mapping[str, str]) -> str:
@@ -283,7 +318,7 @@ def _resolved_or_empty(setting: Setting, text: str, variables: Mapping[str, str]
 
 
 def pair_warnings(extractor: Mapping[str, Any], loader: Mapping[str, Any]) -> list[str]:
-    """What the typed settings of an extractor and a loader, each fine alone, will do together."""
+    """What the typed settings of a native extractor and a native loader, each fine alone, will do together."""
     found = []
     for row in [*extractor.get("tables", []), *extractor.get("files", [])]:
         stream = row.get("stream") or row.get("table")

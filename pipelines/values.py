@@ -51,6 +51,21 @@ def integer_of(given: Any, *, minimum: int | None = None, maximum: int | None = 
     return number
 
 
+def decimal_of(given: Any, *, minimum: int | None = None, maximum: int | None = None) -> int | float:
+    """A number within its bounds; a whole one stays whole."""
+    text = str(given).strip()
+    if isinstance(given, bool) or not re.fullmatch(
+        r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,2})?", text, re.ASCII
+    ):
+        raise ValueFault(f"{shown(given)} is not a number. Write digits with a point, such as 0.5.")
+    number = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    if minimum is not None and number < minimum:
+        raise ValueFault(f"{number} is too small. Write {minimum} or more.")
+    if maximum is not None and number > maximum:
+        raise ValueFault(f"{number} is too large. Write {maximum} or less.")
+    return number
+
+
 def truth_of(given: Any) -> bool:
     """True or false."""
     if isinstance(given, bool):

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.plugins import JSON_KINDS, KIND_WORDS, Setting, typed_value
+from pipelines.plugins import JSON_KINDS, Setting
+from pipelines.typed import KIND_WORDS, typed_value
 from pipelines.values import ValueFault, shown
 
 _WHOLE = re.compile(r"\$(\$?)([A-Za-z_]\w*)", re.ASCII)

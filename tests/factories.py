@@ -12,6 +12,7 @@ from django.utils import timezone
 from jobs.models import Job
 from jobs.status import JobStatus, JobType, Trigger
 from pipelines.models import DataComponent, DataPlugin, Pipeline, PipelineComponent, PipelineStatus
+from pipelines.plugins import NATIVE
 from workspaces.models import Membership, Role, User, Workspace, WorkspaceStatus
 
 _numbers = itertools.count(1)
@@ -34,8 +35,8 @@ def make_workspace(name: str = "Harbour Goods", *, owner: User | None = None, **
 
 
 def make_component(workspace: Workspace, plugin: str, name: str = "", **values: Any) -> DataComponent:
-    """A component of a shipped plugin, which the migrations have put into the catalogue."""
-    found = DataPlugin.objects.get(name=plugin, workspace__isnull=True)
+    """A component of a native plugin, which the migrations have put into the catalogue."""
+    found = DataPlugin.objects.get(name=plugin, variant=NATIVE, workspace__isnull=True)
     return DataComponent.objects.create(
         workspace=workspace, plugin=found, name=name or f"{plugin}-{next(_numbers)}", **values
     )

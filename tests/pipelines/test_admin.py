@@ -75,7 +75,7 @@ def form_data(admin, row, **changes) -> dict[str, str]:
 
 
 def test_component_is_made_in_two_steps(admin, room):
-    plugin = DataPlugin.objects.get(name="tap-sql")
+    plugin = DataPlugin.objects.get(name="tap-sql", variant="eltsite")
     answer = admin.post(
         reverse("admin:pipelines_datacomponent_add"), {"workspace": room.pk, "name": "Shop db", "plugin": plugin.pk}
     )
@@ -107,7 +107,7 @@ def test_broken_json_stands_at_its_setting(admin, room):
 
 
 def test_name_that_is_taken_is_refused_in_the_services_words(admin, room, store):
-    plugin = DataPlugin.objects.get(name="tap-files")
+    plugin = DataPlugin.objects.get(name="tap-files", variant="eltsite")
     answer = admin.post(
         reverse("admin:pipelines_datacomponent_add"), {"workspace": room.pk, "name": "Reports", "plugin": plugin.pk}
     )

@@ -7,11 +7,12 @@ from django.db import connection
 
 from eltsite.errors import Conflict, Invalid, NotFound
 from pipelines.models import DataComponent, DataPlugin, PipelineStatus
-from pipelines.plugins import MASK
+from pipelines.plugins import MASK, shipped_plugins
 from pipelines.services import (
     ChangedMeanwhile,
     component_warnings,
     delete_component,
+    find_plugin,
     make_default_store,
     save_component,
     save_pipeline,
@@ -81,11 +82,31 @@ def test_unknown_plugin_suggests_the_nearest(room):
     )
 
 
+def own_plugin(room, name, variant):
+    definition = {"name": name, "variant": variant, "pluginType": "EXTRACTOR"}
+    return DataPlugin.objects.create(
+        workspace=room, plugin_type="EXTRACTOR", name=name, variant=variant, definition=definition
+    )
+
+
 def test_several_variants_must_be_told_apart(room):
-    values = {"workspace": room, "plugin_type": "EXTRACTOR", "name": "tap-files", "variant": "ours"}
-    DataPlugin.objects.create(**values, definition={"name": "tap-files", "variant": "ours", "pluginType": "EXTRACTOR"})
-    message = faults_of(save_component, room, name="x", plugin="extractors/tap-files", properties={})["plugin"]
-    assert "extractors/tap-files--eltsite" in message and "extractors/tap-files--ours" in message
+    own_plugin(room, "tap-orchard", "acme")
+    assert find_plugin(room, "extractors/tap-orchard").variant == "acme"
+    own_plugin(room, "tap-orchard", "ours")
+    message = faults_of(save_component, room, name="x", plugin="extractors/tap-orchard", properties={})["plugin"]
+    assert "extractors/tap-orchard--acme" in message and "extractors/tap-orchard--ours" in message
+
+
+def test_native_plugin_is_meant_where_the_variant_is_left_off(room):
+    own_plugin(room, "tap-files", "ours")
+    assert find_plugin(room, "tap-files").variant == "eltsite"
+    assert find_plugin(room, "extractors/tap-files--ours").variant == "ours"
+
+
+def test_own_plugin_stays_meant_when_eltsite_comes_to_ship_one_of_its_name(room):
+    own = own_plugin(room, "tap-orchard", "acme")
+    DataPlugin.objects.create(plugin_type="EXTRACTOR", name="tap-orchard", variant="acme", definition=own.definition)
+    assert find_plugin(room, "extractors/tap-orchard--acme") == own
 
 
 def test_plugin_of_another_workspace_is_unknown(room, owner):
@@ -243,13 +264,14 @@ def test_save_of_a_component_that_is_gone_says_so(room):
 
 def test_catalogue_is_synchronised_and_what_is_no_longer_shipped_is_hidden(db):
     gone = DataPlugin.objects.create(plugin_type="EXTRACTOR", name="tap-old", variant="eltsite", definition={})
-    DataPlugin.objects.filter(name="tap-files").update(label="Changed", definition={})
+    DataPlugin.objects.filter(name="tap-files", variant="eltsite").update(label="Changed", definition={})
     sync_catalogue()
     sync_catalogue()
     gone.refresh_from_db()
     assert gone.is_hidden
-    assert DataPlugin.objects.filter(workspace=None, is_hidden=False).count() == 5
-    assert DataPlugin.objects.get(name="tap-files").label == "Files"
+    shown = DataPlugin.objects.filter(workspace=None, is_hidden=False)
+    assert sorted(str(row.pk) for row in shown) == sorted(plugin.id for plugin in shipped_plugins())
+    assert shown.get(name="tap-files", variant="eltsite").label == "Files"
 
 
 def test_user_names_are_shown_by_full_name(room):

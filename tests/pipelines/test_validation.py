@@ -42,7 +42,7 @@ ORCHARD = parse(
 
 
 def shipped(name: str) -> Plugin:
-    return next(plugin for plugin in shipped_plugins() if plugin.name == name)
+    return next(plugin for plugin in shipped_plugins() if plugin.name == name and plugin.is_native)
 
 
 def faults(plugin: Plugin, properties: dict[str, str], around: Surroundings = NOWHERE) -> dict[str, str]:
