@@ -26,6 +26,7 @@ class Table:
     lookback_seconds: int
     columns: Sequence[str]
     primary_keys: Sequence[str]
+    limit_rows: int = 0  # read no more than these; 0: all
 
     @property
     def label(self) -> str:
@@ -58,6 +59,7 @@ def table_of(stream: Stream) -> Table:
         lookback_seconds=int(entry.get("lookback_seconds") or 0),
         columns=tuple(entry.get("columns") or ()),
         primary_keys=tuple(stream.primary_keys),
+        limit_rows=int(entry.get("limit_rows") or 0),  # no setting of a person's: set where rows are only looked at
     )
     if not table.table and not table.query:
         raise MoverError(
@@ -69,6 +71,11 @@ def table_of(stream: Stream) -> Table:
     if table.is_incremental and not table.key:
         raise missing_key(table, "none is set")
     return table
+
+
+def limited(table: Table, relation: str) -> str:
+    """A relation, cut to its first rows where only those are wanted."""
+    return f"(SELECT * FROM {relation} LIMIT {table.limit_rows}) AS eltsite_limited" if table.limit_rows else relation
 
 
 def missing_key(table: Table, why: str) -> MoverError:

@@ -95,9 +95,8 @@ class PostgresReader:
 
 
 def _relation(table: sql.Table) -> str:
-    if table.query:
-        return f"({table.query}\n) AS eltsite_query"
-    return ident(table.schema, table.table) if table.schema else ident(table.table)
+    name = ident(table.schema, table.table) if table.schema else ident(table.table)
+    return sql.limited(table, f"({table.query}\n) AS eltsite_query" if table.query else name)
 
 
 def _columns(connection: psycopg.Connection[Any], table: sql.Table) -> list[SourceColumn]:

@@ -110,9 +110,8 @@ class SqliteReader:
 
 
 def _relation(table: sql.Table) -> str:
-    if table.query:
-        return f"({table.query}\n)"
-    return ident(table.schema, table.table) if table.schema else ident(table.table)
+    name = ident(table.schema, table.table) if table.schema else ident(table.table)
+    return sql.limited(table, f"({table.query}\n)" if table.query else name)
 
 
 def _names(connection: sqlite3.Connection, table: sql.Table) -> list[str]:

@@ -241,10 +241,12 @@ class JsonlPart(TextPart):
     kinds: dict[str, str] = field(default_factory=dict)  # as DuckDB reads them
 
     def inspect(self, engine: Any) -> None:
-        """Look at all rows, for DuckDB ignores keys that only later ones have."""
+        """Look at all rows, for DuckDB ignores keys that only later ones have; at some where a few are wanted."""
         if self._is_empty():
             return
-        found = engine.execute(f"DESCRIBE SELECT * FROM {self._read('sample_size = -1, records = true')}").fetchall()
+        looked_at = SAMPLE_ROWS if self.settings.get("limit_rows") else -1
+        options = f"sample_size = {looked_at}, records = true"
+        found = engine.execute(f"DESCRIBE SELECT * FROM {self._read(options)}").fetchall()
         names = [row[0] for row in found]
         self._refuse_twins(engine, names)
         chosen = {name: kind for name, kind in (self.settings.get("columns") or {}).items() if name in names}
