@@ -1,4 +1,4 @@
-"""The loader target-duckdb: a DuckDB file whose own engine reads the source, in one transaction per stream.
+"""The loader target-duckdb: a DuckDB file whose own engine reads the source, in one transaction.
 
 A DuckDB file has one writer and meanwhile no reader, so replace needs no staging table: emptying and filling are one
 transaction that nobody sees inside.
@@ -16,7 +16,17 @@ import duckdb
 
 from jobs.engine.movers import duckdb as store
 from jobs.engine.movers import failures, paths, tables, types
-from jobs.engine.movers.ports import FILE_COLUMN, LOADS_TABLE, Column, Counts, Load, Part, Stored, Target
+from jobs.engine.movers.ports import (
+    FILE_COLUMN,
+    LOADS_TABLE,
+    VERSION_COLUMN,
+    Column,
+    Counts,
+    Load,
+    Part,
+    Stored,
+    Target,
+)
 from jobs.engine.movers.protocol import log
 from jobs.engine.movers.quoting import ident, idents, text, texts
 
@@ -90,16 +100,16 @@ class DuckDBWriter:
         return {row[0]: Stored(row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows}
 
     @contextmanager
-    def load(self, target: Target) -> Iterator[DuckDBLoad]:
-        """One stream's transaction. It is undone unless the block finished it."""
+    def transaction(self) -> Iterator[DuckDBTransaction]:
+        """Loads that count together. They are undone unless the block committed them."""
         self.run("BEGIN")
-        load = DuckDBLoad(self, target)
+        transaction = DuckDBTransaction(self)
         try:
-            yield load
+            yield transaction
         except duckdb.Error as error:
-            raise failures.explain(error, doing=f"load stream {target.stream}", stream=target.stream) from error
+            raise failures.explain(error, doing=transaction.doing, stream=transaction.stream) from error
         finally:
-            if not load.is_finished:
+            if not transaction.is_committed:
                 try:
                     self.run("ROLLBACK")
                 except duckdb.Error as error:
@@ -119,6 +129,45 @@ class DuckDBWriter:
             store.publish_snapshot(self._path, max_bytes=int(self._limits.get("snapshot_max_bytes", 2 << 30)))
 
 
+class DuckDBTransaction:
+    """The loads of one transaction, one after the other."""
+
+    def __init__(self, writer: DuckDBWriter) -> None:
+        self._writer = writer
+        self.stream: str | None = None
+        self.is_committed = False
+
+    @property
+    def doing(self) -> str:
+        return f"load stream {self.stream}" if self.stream else "store the state"
+
+    def load(self, target: Target) -> DuckDBLoad:
+        self.stream = target.stream
+        return DuckDBLoad(self._writer, target)
+
+    def remember(self, load: Load, *, rows: int) -> None:
+        remember(self._writer, load, rows=rows)
+
+    def commit(self) -> None:
+        self._writer.run("COMMIT")
+        self.is_committed = self._writer.has_committed = True
+        self._writer.run(f"DROP TABLE IF EXISTS temp.{ident(STAGE)}")
+
+
+def remember(writer: DuckDBWriter, load: Load, *, rows: int) -> None:
+    """Rows and state in one commit."""
+    run, loads = writer.run, writer.name(LOADS_TABLE)
+    run(f"CREATE TABLE IF NOT EXISTS {loads} ({LOADS_COLUMNS})")
+    run(f"DELETE FROM {loads} WHERE pipeline = {text(load.pipeline)} AND stream = {text(load.stream)}")
+    run(
+        f"INSERT INTO {loads} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, current_timestamp)",
+        [
+            *(load.pipeline, load.stream, load.table, load.job, load.attempt, load.epoch, load.sequence),
+            *(rows, json.dumps(load.state)),
+        ],
+    )
+
+
 class DuckDBLoad:
     """One stream on its way into a DuckDB table."""
 
@@ -130,7 +179,6 @@ class DuckDBLoad:
         self._before = 0
         self._plan = tables.Plan(is_new=True)
         self.counts = Counts()
-        self.is_finished = False
 
     def prepare(self, columns: Sequence[Column], *, replaced_files: Sequence[str]) -> None:
         run, target = self._writer.run, self._target
@@ -182,20 +230,26 @@ class DuckDBLoad:
         self.counts.read += written if read is None else read
         self.counts.written += written
 
-    def finish(self, load: Load) -> Counts:
+    def settle(self, load: Load, *, versions: Sequence[int] = ()) -> Counts:
         counts, target = self.counts, self._target
         tables.check_counts(target, read=counts.read, written=counts.written)
         if target.method == "merge":
             self._merge()
         else:
             counts.inserted = counts.written
+        if versions:
+            self._drop_versions(versions)
         self._verify()
-        self._remember(load)
-        self._writer.run("COMMIT")
-        self.is_finished = self._writer.has_committed = True
-        if target.method == "merge":
-            self._writer.run(f"DROP TABLE IF EXISTS temp.{ident(STAGE)}")
+        remember(self._writer, load, rows=counts.written)
         return counts
+
+    def _drop_versions(self, versions: Sequence[int]) -> None:
+        """Rows of another version of the whole table go."""
+        if VERSION_COLUMN not in self._writer.columns(self._target.table):
+            log(tables.no_versions(self._target), level="warning")
+            return
+        others = f"coalesce({VERSION_COLUMN} NOT IN ({', '.join(map(str, versions))}), true)"
+        self.counts.deleted += self._writer.run(f"DELETE FROM {self._table} WHERE {others}")[0][0]
 
     def _merge(self) -> None:
         """Rows with a known key give way to the new ones: far less memory than MERGE, which keeps old values in it."""
@@ -248,16 +302,3 @@ class DuckDBLoad:
         if found != expected:
             raise tables.counts_differ(self._target, f"rows in table {self._target.table}", expected, found)
         self.counts.verified = True
-
-    def _remember(self, load: Load) -> None:
-        """Rows and state in one commit."""
-        run, loads = self._writer.run, self._writer.name(LOADS_TABLE)
-        run(f"CREATE TABLE IF NOT EXISTS {loads} ({LOADS_COLUMNS})")
-        run(f"DELETE FROM {loads} WHERE pipeline = {text(load.pipeline)} AND stream = {text(load.stream)}")
-        run(
-            f"INSERT INTO {loads} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, current_timestamp)",
-            [
-                *(load.pipeline, load.stream, load.table, load.job, load.attempt, load.epoch, load.sequence),
-                *(self.counts.written, json.dumps(load.state)),
-            ],
-        )

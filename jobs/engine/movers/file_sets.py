@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 
 from jobs.engine.movers import duckdb as store
-from jobs.engine.movers import failures, paths, tables, types
-from jobs.engine.movers.ports import Column, Counts, Load, Part, Stored, Target
-from jobs.engine.movers.protocol import MoverError, log
-from jobs.engine.movers.quoting import ident, idents, text
-
-MANIFEST = "_eltsite_manifest.json"
-ENDINGS = {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl"}
+from jobs.engine.movers import failures, file_journal, paths
+from jobs.engine.movers.file_journal import MANIFEST
+from jobs.engine.movers.file_load import ENDINGS, FilesLoad
+from jobs.engine.movers.ports import Load, Stored, Target
+from jobs.engine.movers.protocol import MoverError
 
 
 class FilesWriter:
@@ -49,6 +45,8 @@ class FilesWriter:
         store.show_progress(self.engine)
         try:
             os.makedirs(self.folder, exist_ok=True)
+            for table in file_journal.complete(self.folder):
+                FilesLoad(self, Target(table, table, "append", (), False, "never")).tidy()
         except OSError as error:
             raise self.explain(error, self.folder) from error
 
@@ -90,263 +88,76 @@ class FilesWriter:
 
     def stored(self, pipeline: str) -> dict[str, Stored]:
         found: dict[str, Stored] = {}
+        for stream, load in file_journal.loads(self.folder).get(pipeline, {}).items():
+            found[stream] = Stored("", load["epoch"], load["sequence"], load["job"], load["state"])
         for table in sorted(os.listdir(self.folder)):
             manifest = self.manifest(table) if os.path.isdir(os.path.join(self.folder, table)) else None
-            load = (manifest or {}).get("loads", {}).get(pipeline)
-            if load:
+            if load := (manifest or {}).get("loads", {}).get(pipeline):
                 found[load["stream"]] = Stored(table, load["epoch"], load["sequence"], load["job"], load["state"])
         return found
 
     @contextmanager
-    def load(self, target: Target) -> Iterator[FilesLoad]:
-        """One stream. What it wrote is removed unless the block finished it."""
-        load = FilesLoad(self, target)
+    def transaction(self) -> Iterator[FilesTransaction]:
+        """Loads that count together. What they wrote is removed unless the block committed them."""
+        transaction = FilesTransaction(self)
         try:
-            yield load
+            yield transaction
         except duckdb.Error as error:
-            raise failures.explain(error, doing=f"write stream {target.stream}", stream=target.stream) from error
+            raise failures.explain(error, doing=transaction.doing, stream=transaction.stream) from error
         except OSError as error:
-            raise self.explain(error, load.folder) from error
+            raise self.explain(error, transaction.folder) from error
         finally:
-            if not load.is_finished:
+            if not transaction.is_committed:
                 with suppress(OSError):  # the failure itself is what matters, and the next run tidies too
-                    load.tidy()
+                    transaction.undo()
 
     def close(self, *, is_complete: bool) -> None:
         self.engine.close()
 
 
-class FilesLoad:
-    """One stream on its way into a folder."""
+class FilesTransaction:
+    """The loads of one transaction. One manifest alone is renamed into place; several go by the journal."""
 
-    def __init__(self, writer: FilesWriter, target: Target) -> None:
+    def __init__(self, writer: FilesWriter) -> None:
         self._writer = writer
-        self._target = target
-        self.folder = os.path.join(writer.folder, target.table)
-        self._old: dict[str, Any] = writer.manifest(target.table) or {"files": [], "columns": {}, "loads": {}}
-        self._kept: list[dict[str, Any]] = []
-        self._new: list[dict[str, Any]] = []
-        self._types: dict[str, str] = {}  # of the columns that come
-        self._names: dict[str, str] = {}  # how the files spell them
-        self._columns: dict[str, str] = {}  # all there will be, as the files spell them
-        self._stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.counts = Counts()
-        self.is_finished = False
+        self._loads: list[FilesLoad] = []
+        self._remembered: list[tuple[Load, int]] = []
+        self.stream: str | None = None
+        self.is_committed = False
 
-    def prepare(self, columns: Sequence[Column], *, replaced_files: Sequence[str]) -> None:
-        target = self._target
-        tables.check_keys(columns, target)
-        existing = {name: Column(name, kind) for name, kind in self._old["columns"].items()}
-        columns = [replace(column, type=filed(column.type, self._writer.format)) for column in columns]
-        plan = tables.make_plan(existing, columns, target, is_empty=lambda _column: False)
-        for name, old, kind in plan.widened:
-            log(f"{target.stream}: column {name} is widened from {old} to {kind}")
-        self._types = {name: filed(types.stored(kind), self._writer.format) for name, kind in plan.types.items()}
-        self._names = plan.names
-        self._columns = {**self._old["columns"], **{plan.names[name]: kind for name, kind in self._types.items()}}
-        os.makedirs(self.folder, exist_ok=True)
-        self.tidy()
-        self._kept = [
-            file
-            for file in self._old["files"]
-            if target.method == "merge" or (target.method == "append" and file.get("source") not in replaced_files)
-        ]
-        self.counts.deleted = sum(file["rows"] for file in self._old["files"] if file not in self._kept)
-        self._writer.engine.execute(f"SET preserve_insertion_order = {str(target.method == 'merge').lower()}")
-        if target.method == "merge":
-            shape = ", ".join(f"{ident(plan.names[name])} {kind}" for name, kind in self._types.items())
-            self._writer.engine.execute(f"CREATE OR REPLACE TEMP TABLE stage ({shape})")
+    @property
+    def doing(self) -> str:
+        return f"write stream {self.stream}" if self.stream else "store the state"
 
-    def tidy(self) -> None:
-        """Give committed files their names, and remove what no manifest names."""
-        if not os.path.isdir(self.folder):
-            return
-        named = {file["name"] for file in (self._writer.manifest(self._target.table) or {"files": []})["files"]}
-        for name in os.listdir(self.folder):
-            path = os.path.join(self.folder, name)
-            if shown_name(name) in named:
-                os.replace(path, os.path.join(self.folder, shown_name(name)))
-            elif name == hidden_name(MANIFEST) or (name.lstrip(".").startswith("part-") and name not in named):
-                os.unlink(path)
+    @property
+    def folder(self) -> str:
+        return self._loads[-1].folder if self._loads else self._writer.folder
 
-    def write(self, part: Part) -> None:
-        engine = self._writer.engine
-        with part.scan(engine, self._types) as scan:
-            try:
-                if self._target.method == "merge":
-                    written = engine.execute(f"INSERT INTO stage BY NAME {scan.select}").fetchall()[0][0]
-                else:
-                    written = self._write_file(scan.select, scan.names, source=part.file)
-            except duckdb.Error as error:
-                raise part.explain(error) from error
-        read = scan.rows_read()
-        self.counts.read += written if read is None else read
-        self.counts.written += written
+    def load(self, target: Target) -> FilesLoad:
+        self.stream = target.stream
+        load = FilesLoad(self._writer, target)
+        self._loads.append(load)
+        return load
 
-    def _write_file(self, select: str, names: Sequence[str], *, source: str | None) -> int:
-        """One data file, still hidden. One without rows is not kept."""
-        ending = ENDINGS[self._writer.format]
-        compression = self._writer.compression
-        options = {
-            "parquet": f"FORMAT parquet, COMPRESSION {({'auto': 'zstd', 'none': 'uncompressed'}).get(compression, compression)}",
-            "csv": "FORMAT csv, HEADER true",
-            "jsonl": "FORMAT json",
-        }[self._writer.format]
-        if self._writer.format != "parquet":
-            options += f", COMPRESSION {'gzip' if compression == 'gzip' else 'none'}"
-            ending += ".gz" if compression == "gzip" else ""
-        name = f"part-{self._stamp}-{len(self._new):05d}{ending}"
-        path = os.path.join(self.folder, hidden_name(name))
-        spelled = {name: self._names.get(name, name) for name in names}
-        columns = ", ".join(
-            f"{_written(name, self._columns[own], self._writer.format)} AS {ident(own)}"
-            for name, own in spelled.items()
-        )
-        rows = self._writer.engine.execute(
-            f"COPY (SELECT {columns} FROM ({select})) TO {text(path)} ({options})"
-        ).fetchall()[0][0]
-        if rows:
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-            facts = {"name": name, "rows": rows, "bytes": os.path.getsize(path)}
-            self._new.append({**facts, "source": source, "columns": list(spelled.values())})
+    def remember(self, load: Load, *, rows: int) -> None:
+        self._remembered.append((load, rows))
+
+    def commit(self) -> None:
+        """From here on the new files count, and the states with them."""
+        tables = [load.table for load in self._loads]
+        if len(tables) > 1 or self._remembered:
+            loads = {load.stream: file_journal.loaded(load, rows=rows) for load, rows in self._remembered}
+            pipeline = self._remembered[0][0].pipeline if self._remembered else ""
+            file_journal.write(self._writer.folder, tables=tables, pipeline=pipeline, loads=loads)
+            self.is_committed = True
+            file_journal.complete(self._writer.folder)
         else:
-            os.unlink(path)
-        return int(rows)
+            for table in tables:
+                file_journal.show_manifest(os.path.join(self._writer.folder, table))
+        self.is_committed = True
+        for load in self._loads:
+            load.tidy()
 
-    def finish(self, load: Load) -> Counts:
-        counts, target = self.counts, self._target
-        tables.check_counts(target, read=counts.read, written=counts.written)
-        if target.method == "merge":
-            self._merge()
-        else:
-            counts.inserted = counts.written
-        if tables.is_counted(target, counts.written):
-            self._verify()
-        self._commit(load)
-        self.is_finished = True
-        self.tidy()
-        return counts
-
-    def _merge(self) -> None:
-        """Write the stream anew: rows whose key comes, and for the rest the old ones."""
-        run = self._writer.engine.execute
-        keys, counts = self._target.primary_keys, self.counts
-        for key in keys:
-            rows = run(f"SELECT count(*) FROM stage WHERE {ident(key)} IS NULL").fetchall()[0][0]
-            if rows:
-                raise tables.null_key(self._target, key, rows, None)
-        run(f"DELETE FROM stage WHERE rowid NOT IN (SELECT max(rowid) FROM stage GROUP BY {idents(keys)})")
-        distinct = run("SELECT count(*) FROM stage").fetchall()[0][0]
-        select, gone = "SELECT * FROM stage", 0
-        before = sum(file["rows"] for file in self._kept)
-        if self._kept:
-            old = self._old_rows()
-            match = " AND ".join(f"old.{ident(key)} = new.{ident(key)}" for key in keys)
-            updated = f"SELECT count(*) FROM stage AS new WHERE EXISTS (SELECT 1 FROM {old} AS old WHERE {match})"
-            counts.updated = run(updated).fetchall()[0][0]
-            rest = f"SELECT * FROM {old} AS old WHERE NOT EXISTS (SELECT 1 FROM stage AS new WHERE {match})"
-            # More rows may go than are updated, where an append left a key twice.
-            gone = before - run(f"SELECT count(*) FROM ({rest})").fetchall()[0][0]
-            select = f"{self._new_rows(old, keys)} UNION ALL BY NAME {rest}"
-        self._kept = []
-        names = [row[0] for row in run(f"DESCRIBE {select}").fetchall()]
-        after = self._write_file(select, names, source=None)
-        counts.inserted = distinct - counts.updated
-        if after != before - gone + distinct:
-            raise tables.counts_differ(self._target, "rows in the new file", before - gone + distinct, after)
-
-    def _new_rows(self, old: str, keys: Sequence[str]) -> str:
-        """The rows that come. Columns that the source does not have keep the values of the rows that are updated."""
-        come = {name.lower() for name in self._names}
-        kept = [name for name in self._old["columns"] if name.lower() not in come]
-        if not kept:
-            return "SELECT * FROM stage"
-        last = f"SELECT DISTINCT ON ({idents(keys)}) {idents([*keys, *kept])} FROM {old}"
-        return (
-            f"SELECT new.*, {idents(kept, prefix='old.')} FROM stage AS new LEFT JOIN ({last}) AS old"
-            f" USING ({idents(keys)})"
-        )
-
-    def _old_rows(self) -> str:
-        """The committed rows as a relation, each column in the type it has now."""
-        parts = []
-        for file in self._kept:
-            path = text(os.path.join(self.folder, file["name"]))
-            shape = ", ".join(f"{text(name)}: {text(self._columns[name])}" for name in file["columns"])
-            parts.append(f"SELECT * FROM {_reader(path, file['name'], shape)}")
-        return f"({' UNION ALL BY NAME '.join(parts)})"
-
-    def _verify(self) -> None:
-        """Count what the new files hold, by reading them."""
-        for file in self._new:
-            path = text(os.path.join(self.folder, hidden_name(file["name"])))
-            shape = ", ".join(f"{text(name)}: 'VARCHAR'" for name in file["columns"])
-            counting = f"SELECT count(*) FROM {_reader(path, file['name'], shape)}"
-            found = self._writer.engine.execute(counting).fetchall()[0][0]
-            if found != file["rows"]:
-                raise tables.counts_differ(self._target, f"rows in {file['name']}", file["rows"], found)
-        self.counts.verified = True
-
-    def _commit(self, load: Load) -> None:
-        """Rename the manifest into place: from here on the new files count, and the state with them."""
-        manifest = {
-            "table": load.table,
-            "format": self._writer.format,
-            "columns": self._columns,
-            "files": [*self._kept, *self._new],
-            "loads": {
-                **self._old["loads"],
-                load.pipeline: {
-                    **{"stream": load.stream, "job": load.job, "attempt": load.attempt, "epoch": load.epoch},
-                    **{"sequence": load.sequence, "rows": self.counts.written, "state": load.state},
-                    "loaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                },
-            },
-        }
-        part = os.path.join(self.folder, hidden_name(MANIFEST))
-        with open(part, "w", encoding="utf-8") as out:
-            json.dump(manifest, out, indent=1)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, os.path.join(self.folder, MANIFEST))
-        handle = os.open(self.folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
-
-
-def filed(kind: str, file_format: str) -> str:
-    """The type a column has in a file: DuckDB would write some to Parquet with fewer digits, without a word."""
-    if file_format != "parquet":
-        return kind
-    return {"HUGEINT": "DECIMAL(38,0)", "UHUGEINT": "DECIMAL(38,0)", "INTERVAL": "VARCHAR"}.get(kind, kind)
-
-
-def _written(name: str, kind: str, file_format: str) -> str:
-    """A column as a file can hold it: JSON has no numbers that are none."""
-    c = ident(name)
-    if file_format != "jsonl" or kind not in types.FLOATS:
-        return c
-    refusal = failures.refusal(name, "nan or infinity, which JSON has no number for")
-    return f"CASE WHEN {c} IS NULL OR isfinite({c}) THEN {c} ELSE {refusal} END"
-
-
-def hidden_name(name: str) -> str:
-    """What a data file is called before it counts."""
-    return f".{name}.part"
-
-
-def shown_name(hidden: str) -> str:
-    """The name a hidden file is to get; nothing for any other file."""
-    return hidden[1:].removesuffix(".part") if hidden.startswith(".") and hidden.endswith(".part") else ""
-
-
-def _reader(path: str, name: str, shape: str) -> str:
-    """A data file of ours as a relation with the columns in `shape`. Hidden, its ending does not say it is packed."""
-    if name.endswith(".parquet"):
-        return f"read_parquet({path})"
-    options = f"compression = '{'gzip' if name.endswith('.gz') else 'none'}', columns = {{{shape}}}"
-    if ".csv" in name:
-        csv = "header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false"
-        return f"read_csv({path}, auto_detect = false, {csv}, {options})"
-    return f"read_json({path}, format = 'newline_delimited', {options})"
+    def undo(self) -> None:
+        for load in self._loads:
+            load.tidy()

@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.engine.movers import tables
-from jobs.engine.movers.ports import Counts, GuessFailed, Load, Reader, Source, Stored, Stream, Target, Writer
+from jobs.engine.movers import resuming, tables
+from jobs.engine.movers.ports import ALL_STREAMS, Counts, GuessFailed, Load, Reader, Source, Stream, Target, Writer
 from jobs.engine.movers.progress import Progress
 from jobs.engine.movers.protocol import MoverError, emit, log
 
@@ -122,18 +122,11 @@ class Move:
         self._spec = spec
         self._reader = reader
         self._writer = writer
-        self._stored = writer.stored(str(spec["pipeline"]))
-        self._bookmarks: dict[str, Any] = dict((spec.get("state") or {}).get("bookmarks") or {})
-        self._position = (int(spec.get("epoch") or 0), int(spec.get("sequence") or 0))
-        newest = max([self._position, *((stored.epoch, stored.sequence) for stored in self._stored.values())])
-        self._epoch, self._sequence = newest
+        begins = resuming.beginning(spec, writer.stored(str(spec["pipeline"])))
+        self._bookmarks = resuming.bookmarks(begins.state)
+        self._epoch, self._sequence = begins.epoch, begins.sequence
+        self._newer = begins.newer
         self.rows = 0
-        for name, stored in self._stored.items():
-            if self._is_newer(stored):
-                self._bookmarks[name] = dict(stored.state)
-
-    def _is_newer(self, stored: Stored) -> bool:
-        return (stored.epoch, stored.sequence) > self._position
 
     def load(self, stream: Stream, target: Target) -> None:
         """Load one stream: once more with care where the first rows misled about the types."""
@@ -155,14 +148,14 @@ class Move:
     def _bookmark(self, stream: Stream, target: Target) -> dict[str, Any]:
         """Where to go on. A table that is gone is loaded from the start."""
         bookmark = dict(self._bookmarks.get(stream.name) or {})
-        stored = self._stored.get(stream.name)
+        stored = self._newer.get(stream.name) or self._newer.get(ALL_STREAMS)
         if self._spec.get("full_refresh"):
             log(f"{stream.name}: full refresh, the stored state is not used")
             return {}
         if bookmark and not self._writer.has_table(target.table):
             log(f"{stream.name}: table {target.table} does not exist, so the stored state is not used", level="warning")
             return {}
-        if stored and self._is_newer(stored):
+        if stored:
             log(f"{stream.name}: the store knows a newer state than ours, from job {stored.job}; going on from there")
         return bookmark
 
@@ -189,7 +182,8 @@ class Move:
                 level="warning",
             )
         files = [part.file for part in source.parts if part.file is not None] if source.by_file else []
-        with self._writer.load(target) as load:
+        with self._writer.transaction() as transaction:
+            load = transaction.load(target)
             load.prepare(source.columns, replaced_files=files)
             progress.watch(load.counts, source.parts)
             for part in source.parts:
@@ -197,7 +191,7 @@ class Move:
                 load.write(part)
                 progress.part_done(part)
             state = {**source.bookmark}
-            load.finish(
+            load.settle(
                 Load(
                     pipeline=str(self._spec["pipeline"]),
                     stream=stream.name,
@@ -209,6 +203,7 @@ class Move:
                     state=state,
                 )
             )
+            transaction.commit()
         self._sequence += 1
         self._bookmarks[stream.name] = state
         emit("state", state={"bookmarks": self._bookmarks}, epoch=self._epoch, sequence=self._sequence)

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 FILE_COLUMN = "_eltsite_file"
 LOADS_TABLE = "_eltsite_loads"
+VERSION_COLUMN = "_sdc_table_version"
+ALL_STREAMS = "*"  # the name in LOADS_TABLE of a state that belongs to all streams together
 
 
 class GuessFailed(Exception):
@@ -117,7 +119,7 @@ class Target:
     method: str
     primary_keys: Sequence[str]
     allow_text: bool
-    verify: str  # auto, always, never
+    verify: str  # auto, always, never, often: as auto, but for large tables not at each of many commits
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class Counts:
 
 
 class StreamLoad(Protocol):
-    """A stream being loaded, in one transaction: prepare, write each part, finish. Leaving without finish undoes all."""
+    """A stream on its way into its table, inside a transaction: prepare, write each part, settle."""
 
     counts: Counts
 
@@ -166,7 +168,23 @@ class StreamLoad(Protocol):
 
     def write(self, part: Part) -> None: ...
 
-    def finish(self, load: Load) -> Counts: ...
+    def settle(self, load: Load, *, versions: Sequence[int] = ()) -> Counts:
+        """Bring what was written into the table, compare the counts, note the state: all but the commit.
+
+        Where `versions` are given, rows of the table with another one in VERSION_COLUMN go.
+        """
+
+
+class Transaction(Protocol):
+    """Loads that count together or not at all. Leaving it without commit undoes them."""
+
+    def load(self, target: Target) -> StreamLoad:
+        """Begin with a stream; the one before it is settled."""
+
+    def remember(self, load: Load, *, rows: int) -> None:
+        """Note a state that belongs to no table."""
+
+    def commit(self) -> None: ...
 
 
 class Writer(Protocol):
@@ -184,7 +202,7 @@ class Writer(Protocol):
 
     def has_table(self, table: str) -> bool: ...
 
-    def load(self, target: Target) -> AbstractContextManager[StreamLoad]: ...
+    def transaction(self) -> AbstractContextManager[Transaction]: ...
 
     def close(self, *, is_complete: bool) -> None:
         """Finish for good, after the last commit or a failure: then `is_complete` is false, and no step follows."""
