@@ -13,6 +13,7 @@ from typing import Any
 from jobs.engine.interface import (
     AnyStep,
     Control,
+    EnvironmentStep,
     Failure,
     LogSink,
     Outcome,
@@ -25,11 +26,13 @@ from jobs.engine.interface import (
 from jobs.engine.process import Child, ProcessGroup, exit_code_of
 from jobs.engine.redact import Redactor, clean
 from jobs.engine.steps.context import RunContext, StepRunner
+from jobs.engine.steps.environment import EnvironmentRunner
 from jobs.engine.steps.mover import MoverStep, sentence_of
 
 # What runs each kind of step.
 RUNNERS: dict[type[AnyStep], Callable[[Any, RunContext], StepRunner]] = {
     Step: MoverStep,
+    EnvironmentStep: EnvironmentRunner,
 }
 
 POLL_SECONDS = 0.5
