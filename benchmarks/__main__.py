@@ -89,7 +89,7 @@ def make_workspace() -> Workspace:
 
 def make_pipeline(workspace: Workspace, label: str, plugin: str, settings: dict[str, Any], schema: str) -> Pipeline:
     """A checked pipeline into a schema of its own, so that each run begins with nothing."""
-    found = DataPlugin.objects.get(name=plugin, workspace__isnull=True)
+    found = DataPlugin.objects.get(name=plugin, variant="eltsite", workspace__isnull=True)
     tap = save_component(workspace, name=f"{label} source", plugin=found, properties=settings)
     pipeline = save_pipeline(
         workspace,

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 def plugin(name):
     """A shipped plugin."""
-    return DataPlugin.objects.get(name=name, workspace__isnull=True)
+    return DataPlugin.objects.get(name=name, variant="eltsite", workspace__isnull=True)
 
 
 def files_pipeline(workspace, label, files, *, properties=None, **values):

@@ -24,10 +24,22 @@ def setting(settings: Mapping[str, Any], name: str) -> str:
 
 
 def stream_names(stream: str) -> dict[str, str]:
-    """What a stream is called in paths and tables."""
+    """What a stream is called in paths and tables.
+
+    `stream_last` is how the SDK's targets read schema-table: the part behind the last dash. `stream_pipelinewise` is how
+    PipelineWise's do, and those made after them: in lower case, of a stream with one dash what is behind it, of one
+    with more what is behind the second.
+    """
     lower = stream.lower()
-    table = lower.replace("-", "_").replace(".", "_").replace("/", "_")
-    return {"stream": stream, "stream_lower": lower, "stream_table": table}
+    parts = lower.split("-")
+    behind = parts[1:] if len(parts) == 2 else parts[2:] or parts
+    return {
+        "stream": stream,
+        "stream_lower": lower,
+        "stream_table": re.sub("[-./]", "_", lower),
+        "stream_last": stream.split("-")[-1],
+        "stream_pipelinewise": "_".join(behind).replace(".", "_"),
+    }
 
 
 def filled(template: Any, settings: Mapping[str, Any], stream: str = "") -> str:
