@@ -34,22 +34,34 @@ REQUIRED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 REQUIRED_FOR_DIALECT = {"postgresql": SERVER, "sqlite": ("path",)}
 DUCKDB_MAGIC = b"DUCK"  # at byte 8
+NATIVE = "eltsite"  # the variant of the plugins that movers run themselves
 
 
 def check_config(spec: Values, checks: Checklist) -> None:
-    """Make every check that needs no connection."""
-    has_extractor = checks.make("Extractor", partial(check_end, spec, "extractor"))
-    has_loader = checks.make("Loader", partial(check_end, spec, "loader"))
+    """Make every check that needs no connection. A connector's own settings are the engine's to check."""
+    has_extractor = not is_connector(spec, "extractor") and checks.make(
+        "Extractor", partial(check_end, spec, "extractor")
+    )
+    has_loader = not is_connector(spec, "loader") and checks.make("Loader", partial(check_end, spec, "loader"))
     if has_extractor:
         for entry in entries_of(spec["extractor"]):
             checks.make(f"Stream {stream_of(entry)}", partial(check_entry, spec, entry))
         checks.make("Tables", partial(check_tables, spec))
     if has_loader:
         checks.make("Place of the rows", partial(TARGETS[spec["loader"]["plugin"]], spec))
-    if has_extractor and has_loader:
+    if has_loader and (has_extractor or is_connector(spec, "extractor")):
         checks.make("Load method", partial(check_method, spec))
-    if spec.get("models"):
+    if spec.get("models") and spec.get("loader"):
         checks.make("SQL models", partial(check_models, spec))
+
+
+def is_connector(spec: Values, end: str) -> bool:
+    """Whether a Singer program is at this end. Some have the name of one of ours: then the variant tells them apart."""
+    component = spec.get(end)
+    if not component:
+        return False
+    ours = {plugin for plugins in REQUIRED.values() for plugin in plugins}
+    return component["plugin"] not in ours or component.get("variant", NATIVE) != NATIVE
 
 
 def check_end(spec: Values, end: str) -> str:
@@ -176,8 +188,10 @@ def check_tables(spec: Values) -> str:
 
 
 def check_method(spec: Values) -> str:
-    """Merge tells rows apart by their primary key, so every stream has one."""
+    """Merge tells rows apart by their primary key, so every stream has one. A connector itself says which it is."""
     method = str(spec["loader"]["settings"].get("load_method") or "append")
+    if is_connector(spec, "extractor"):
+        return method
     keyless = [stream_of(entry) for entry in entries_of(spec["extractor"]) if not entry.get("primary_keys")]
     if method == "merge" and keyless:
         raise MoverError(

@@ -78,9 +78,9 @@ def test_a_wrong_stream_is_named(shop: Place, change: dict[str, Any], code: str,
     assert words in error["headline"]
 
 
-def test_missing_ends_unknown_plugins_and_missing_settings_are_named(shop: Place) -> None:
+def test_missing_ends_misplaced_plugins_and_missing_settings_are_named(shop: Place) -> None:
     assert shop.run("check", extractor=None).error["code"] == "end-missing"
-    other = {"plugin": "tap-smoke", "name": "Smoke", "settings": {}}
+    other = {"plugin": "target-files", "name": "Exports", "settings": {}}
     ended = shop.run("check", extractor=other)
     assert (ended.error["code"], ended.checks["Loader"]) == ("plugin-unknown", True)
     server = {"plugin": "target-postgres", "name": "Server", "settings": {"host": "db", "user": ""}}
