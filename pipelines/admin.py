@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
@@ -11,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
 from pipelines.cron import CronFault, describe
 from pipelines.forms import (
@@ -29,9 +31,11 @@ from pipelines.models import (
     Pipeline,
     PipelineState,
     PipelineStateChange,
+    PluginEnvironment,
     WorkspaceFile,
     WorkspaceVariable,
 )
+from pipelines.plugin_serializers import shown_definition
 from pipelines.plugins import parse
 from pipelines.services import (
     component_warnings,
@@ -42,12 +46,15 @@ from pipelines.services import (
     make_default_store,
     pause_schedule,
     pipeline_warnings,
+    rebuild_environment,
     reset_state,
     resume_schedule,
+    roll_back_environment,
     save_component,
     save_file,
     save_pipeline,
     save_variable,
+    upgrade_environment,
 )
 from workspaces.admin_base import ReadOnlyAdmin, ServiceAdmin, run_for_each
 
@@ -62,6 +69,66 @@ class DataPluginAdmin(ReadOnlyAdmin):
     list_filter = ("plugin_type", "is_hidden")
     list_select_related = ("workspace",)
     search_fields = ("name", "label")
+    fields = (*list_display, "created_at", "shown_definition")
+
+    @admin.display(description="Definition")
+    def shown_definition(self, plugin: DataPlugin) -> str:
+        """The whole of it; defaults of secret settings are masked."""
+        return format_html(
+            "<pre>{}</pre>", yaml.safe_dump(shown_definition(plugin), sort_keys=False, allow_unicode=True)
+        )
+
+
+@admin.register(PluginEnvironment)
+class PluginEnvironmentAdmin(ReadOnlyAdmin):
+    """What connectors are installed from. Versions change by a person's act alone, and can be taken one step back."""
+
+    list_display = ("requirements", "python", "versions", "state", "resolved_at", "resolved_by", "built_at", "used_at")
+    list_select_related = ("resolved_by",)
+    search_fields = ("requirements", "fingerprint")
+    actions = ("upgrade", "roll_back", "rebuild")
+    fields = (
+        *("requirements", "python", "fingerprint", "state", "error", "shown_packages", "size_bytes"),
+        *("resolved_at", "resolved_by", "built_at", "used_at", "lock", "previous_lock"),
+    )
+
+    def has_upgrade_permission(self, request: HttpRequest) -> bool:
+        """Who may decide on versions that all workspaces share."""
+        return request.user.has_perm("pipelines.change_pluginenvironment")
+
+    @admin.display(description="Packages")
+    def versions(self, row: PluginEnvironment) -> str:
+        """How many packages it is held to."""
+        return str(len(row.packages)) if row.lock else "not resolved yet"
+
+    @admin.display(description="Last build")
+    def state(self, row: PluginEnvironment) -> str:
+        """How its last build ended."""
+        return "failed" if row.error else "built" if row.built_at else "not built yet"
+
+    @admin.display(description="Packages")
+    def shown_packages(self, row: PluginEnvironment) -> str:
+        """Each package with its version, a line each."""
+        return format_html(
+            "<pre>{}</pre>", "\n".join(f"{name} {version}" for name, version in sorted(row.packages.items()))
+        )
+
+    @admin.action(description="Upgrade: the next job resolves the versions anew", permissions=["upgrade"])
+    def upgrade(self, request: HttpRequest, rows: QuerySet) -> None:
+        """The present versions are kept for one step back."""
+        run_for_each(
+            request, rows, lambda row: upgrade_environment(row, request.user), "to be upgraded by the next job"
+        )  # type: ignore[arg-type]
+
+    @admin.action(description="Step back to the versions before the last upgrade", permissions=["upgrade"])
+    def roll_back(self, request: HttpRequest, rows: QuerySet) -> None:
+        """Another step back returns to the present ones."""
+        run_for_each(request, rows, lambda row: roll_back_environment(row, request.user), "taken a step back")  # type: ignore[arg-type]
+
+    @admin.action(description="Rebuild from the same versions", permissions=["upgrade"])
+    def rebuild(self, request: HttpRequest, rows: QuerySet) -> None:
+        """On every host, by the next job that needs it there."""
+        run_for_each(request, rows, lambda row: rebuild_environment(row, request.user), "to be rebuilt by the next job")  # type: ignore[arg-type]
 
 
 @admin.register(DataComponent)

@@ -87,6 +87,8 @@ def save_component(
     workspace = lock_workspace(workspace)
     row = lock_row(component, expected_revision=expected_revision) if component else DataComponent(workspace=workspace)
     if component_id is not None and component is None:
+        if DataComponent.objects.filter(pk=component_id).exists():
+            raise Conflict(f"There is a component with the id {component_id} already. Use another id.")
         row.id = component_id
     before = part_of(row) if component else None
     errors = _check_name(row, name.strip())
@@ -179,9 +181,9 @@ def find_plugin(workspace: Workspace, full_name: str) -> DataPlugin:
         raise Invalid.field("plugin", f"{wanted} has several variants. Write {names}.", value=wanted, code="ambiguous")
     known = [name for plugin in plugins if not plugin.is_hidden for name in (_without_variant(plugin), plugin.name)]
     meant = nearest(wanted.partition("--")[0], known)
-    names = list(dict.fromkeys(known[::2]))
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    remedy = f"Did you mean {meant}?" if meant else f"There are {', '.join(names[:MOST_NAMED])}{more}."
+    there = list(dict.fromkeys(known[::2]))
+    more = f" and {len(there) - MOST_NAMED} more" if len(there) > MOST_NAMED else ""
+    remedy = f"Did you mean {meant}?" if meant else f"There are {', '.join(there[:MOST_NAMED])}{more}."
     raise Invalid.field("plugin", f"There is no plugin {wanted}. {remedy}", value=wanted, code="unknown")
 
 

@@ -26,8 +26,10 @@ def config_of(plugin: Plugin, settings: Mapping[str, Any]) -> dict[str, Any]:
             place[parent] = dict(inner) if isinstance(inner, Mapping) else {}
             place = place[parent]
         value, present = given[name], place.get(last)
-        is_filled_up = isinstance(value, Mapping) and isinstance(present, Mapping)
-        place[last] = _merged(present, value) if is_filled_up else value
+        if isinstance(value, Mapping) and isinstance(present, Mapping):
+            place[last] = _merged(present, value)
+        else:
+            place[last] = value
     return config
 
 
@@ -36,8 +38,10 @@ def _merged(below: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     result = dict(below)
     for key, value in over.items():
         present = result.get(key)
-        both = isinstance(present, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(present, value) if both else value
+        if isinstance(present, Mapping) and isinstance(value, Mapping):
+            result[key] = _merged(present, value)
+        else:
+            result[key] = value
     return result
 
 

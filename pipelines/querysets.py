@@ -31,9 +31,14 @@ class DataPluginQuerySet(models.QuerySet[Any]):
         """The shipped ones, and those of the user's workspaces."""
         if not user.is_authenticated:
             return self.none()
+        found = self.filter(workspace__deleting_at__isnull=True)
         if user.is_superuser:
-            return self.all()
-        return self.filter(models.Q(workspace__isnull=True) | models.Q(workspace__memberships__user=user))
+            return found
+        return found.filter(models.Q(workspace__isnull=True) | models.Q(workspace__memberships__user=user))
+
+    def shipped(self) -> DataPluginQuerySet:
+        """Those that come with this release."""
+        return self.filter(workspace__isnull=True, is_hidden=False)
 
     def usable_in(self, workspace: Any) -> DataPluginQuerySet:
         """Those a component of this workspace may use."""

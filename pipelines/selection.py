@@ -52,7 +52,8 @@ def metadata_of(text: Any) -> dict[str, dict[str, Any]]:
         if not pattern.strip():
             raise ValueFault('A name of a stream is empty. Write the stream\'s name, or "*" for all.', where=(pattern,))
         _check_entry(pattern, values)
-    return found
+    checked: dict[str, dict[str, Any]] = found
+    return checked
 
 
 def _check_entry(pattern: str, values: Mapping[str, Any]) -> None:

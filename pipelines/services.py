@@ -29,10 +29,21 @@ from pipelines.components import (
     surroundings_of,
     variables_of,
 )
+from pipelines.environments import (
+    environment_for,
+    rebuild_environment,
+    record_built,
+    record_error,
+    record_lock,
+    roll_back_environment,
+    touch,
+    upgrade_environment,
+)
 from pipelines.files import delete_file, delete_variable, save_file, save_variable
 from pipelines.locks import ChangedMeanwhile, lock_row, lock_workspace
 from pipelines.models import DataComponent, Pipeline, PipelineComponent, PipelineStatus
 from pipelines.pipeline_checks import LONGEST_LABEL, check_numbers, check_texts
+from pipelines.plugin_rows import delete_plugin, import_definitions, save_plugin
 from pipelines.shipped import sync_catalogue
 from pipelines.signals import pipeline_changed, pipeline_deleting
 from pipelines.state import edit_state, import_state, reset_state, undo_state_change
@@ -58,22 +69,33 @@ __all__ = [
     "delete_component",
     "delete_file",
     "delete_pipeline",
+    "delete_plugin",
     "delete_variable",
     "edit_state",
+    "environment_for",
     "find_plugin",
+    "import_definitions",
     "import_state",
     "make_default_store",
     "parts_of",
     "pause_schedule",
     "pipeline_warnings",
+    "rebuild_environment",
+    "record_built",
+    "record_error",
+    "record_lock",
     "reset_state",
     "resume_schedule",
+    "roll_back_environment",
     "save_component",
     "save_file",
     "save_pipeline",
+    "save_plugin",
     "save_variable",
     "sync_catalogue",
+    "touch",
     "undo_state_change",
+    "upgrade_environment",
     "variables_of",
 ]
 

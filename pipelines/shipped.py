@@ -1,4 +1,4 @@
-"""The plugins that come with the product, as rows."""
+"""The plugins that come with the product, as rows; and the versions their environments are held to."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from pipelines.models import DataPlugin
+from pipelines.environments import sync_locks
+from pipelines.models import DataPlugin, PluginEnvironment
 from pipelines.plugins import parse, shipped_definitions
 
 
 def after_migrate(**_: Any) -> None:
     """Answer to each migration, also one back to before there was a table."""
-    if DataPlugin._meta.db_table in connection.introspection.table_names():
+    tables = connection.introspection.table_names()
+    if DataPlugin._meta.db_table in tables:
         sync_catalogue()
+    if PluginEnvironment._meta.db_table in tables:
+        sync_locks()
 
 
 @transaction.atomic

@@ -42,6 +42,27 @@ def make_component(workspace: Workspace, plugin: str, name: str = "", **values: 
     )
 
 
+def make_plugin(workspace: Workspace | None = None, name: str = "tap-orchard", **definition: Any) -> DataPlugin:
+    """A connector's definition of a workspace's own (a shipped one without a workspace)."""
+    values = {
+        "name": name,
+        "variant": "acme",
+        "pluginType": "LOADER" if name.startswith("target-") else "EXTRACTOR",
+        "pipUrl": f"{name}==1.0",
+        "capabilities": ["CATALOG", "DISCOVER", "STATE"],
+        "settings": [{"name": "api_key", "kind": "PASSWORD"}, {"name": "start_date", "kind": "DATE_ISO8601"}],
+        **definition,
+    }
+    return DataPlugin.objects.create(
+        workspace=workspace,
+        plugin_type=values["pluginType"],
+        name=name,
+        variant=values["variant"],
+        label=values.get("label", ""),
+        definition=values,
+    )
+
+
 def make_pipeline(
     workspace: Workspace, label: str = "", *, components: list[DataComponent] | None = None, **values: Any
 ) -> Pipeline:
