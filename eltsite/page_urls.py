@@ -4,8 +4,9 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
-from jobs import home_views, list_views, log_views, pipeline_views
+from jobs import home_views, list_views, log_views, pipeline_views, state_views
 from jobs import views as job_views
+from pipelines import state_views as state_change_views
 from pipelines import views as definition_views
 from workspaces import views as people_views
 
@@ -25,11 +26,14 @@ urlpatterns = [
     path("w/<slug:alias>/pipelines/", pipeline_views.list_pipelines, name="pipeline-pages"),
     path(PIPELINE, pipeline_views.show_pipeline, name="pipeline-page"),
     path(f"{PIPELINE}configuration/", pipeline_views.show_configuration, name="pipeline-configuration"),
-    path(f"{PIPELINE}state/", pipeline_views.show_state, name="pipeline-state"),
+    path(f"{PIPELINE}state/", state_views.show_state, name="pipeline-state"),
+    path(f"{PIPELINE}state/edit/", state_change_views.edit, name="pipeline-state-edit"),
+    path(f"{PIPELINE}state/import/", state_change_views.import_, name="pipeline-state-import"),
+    path(f"{PIPELINE}state/changes/<int:change_id>/undo/", state_change_views.undo, name="pipeline-state-undo"),
     path(f"{PIPELINE}run/", job_views.run_pipeline, name="pipeline-run"),
     path(f"{PIPELINE}pause/", definition_views.pause, name="pipeline-pause"),
     path(f"{PIPELINE}resume/", definition_views.resume, name="pipeline-resume"),
-    path(f"{PIPELINE}reset/", definition_views.reset, name="pipeline-reset"),
+    path(f"{PIPELINE}reset/", state_change_views.reset, name="pipeline-reset"),
     path(f"{PIPELINE}delete/", definition_views.delete, name="pipeline-delete"),
     path("w/<slug:alias>/jobs/", list_views.list_jobs, name="job-pages"),
     path("w/<slug:alias>/jobs/live/", list_views.list_jobs_live, name="job-list-live"),

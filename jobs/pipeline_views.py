@@ -24,8 +24,9 @@ from jobs.pictures import Bar
 from jobs.status import ACTIVE, JobStatus, JobType
 from pipelines.cron_fields import CronFault
 from pipelines.cron_words import describe
-from pipelines.models import Pipeline, PipelineComponent, PipelineStateChange, PluginType
-from pipelines.views import shown_components, state_rows
+from pipelines.models import Pipeline, PipelineComponent, PluginType
+from pipelines.plugins import Plugin, parse
+from pipelines.views import shown_components
 from workspaces.context import is_part, workspace_page
 from workspaces.models import Workspace
 from workspaces.permissions import access_of
@@ -34,7 +35,6 @@ PAGE_PIPELINES = 25
 STRIP_RUNS = 60
 TREND_RUNS = 30
 TABLE_JOBS = 8
-STATE_CHANGES = 10
 LATE_SECONDS = 60  # a slot this old without a job is late; the scheduler's own pass is each second
 
 
@@ -109,6 +109,12 @@ def ends_of(pipeline: Pipeline) -> str:
     return " → ".join(ends) or "No source yet"
 
 
+def loader_of(pipeline: Pipeline) -> Plugin | None:
+    """The plugin that stores its rows."""
+    plugins = [step.component.plugin for step in pipeline.steps.all()]  # type: ignore[attr-defined]
+    return next((parse(plugin.definition) for plugin in plugins if plugin.plugin_type == PluginType.LOADER), None)
+
+
 def bars_of(runs: Sequence[Mapping[str, Any]], active: Job | None, workspace: Workspace, now: datetime) -> list[Bar]:
     """The last runs as bars, the active one last."""
     base = f"/w/{workspace.alias}/jobs"
@@ -174,6 +180,7 @@ def head_context(request: HttpRequest, workspace: Workspace, pipeline: Pipeline,
         "last": last,
         "last_at": parse_datetime(last.get("ended_at") or last["at"]) if last else None,
         "schedule": schedule_words(pipeline),
+        "loader": loader_of(pipeline),
         "may_run": access_of(request).can(workspace, "run"),
         "may_write": access_of(request).can(workspace, "write"),
     }
@@ -329,15 +336,3 @@ def show_configuration(request: HttpRequest, workspace: Workspace, number: int) 
     )
     context["downstream"] = list(pipeline.triggers.visible_to(request.user).only("label", "number"))  # type: ignore[attr-defined]
     return render(request, "pipelines/pipeline_configuration.html", context)
-
-
-@require_GET
-@workspace_page()
-def show_state(request: HttpRequest, workspace: Workspace, number: int) -> HttpResponse:
-    """Where the next run begins, and who or what changed that."""
-    pipeline = find_pipeline(request, workspace, number)
-    context = head_context(request, workspace, pipeline, "state")
-    history = PipelineStateChange.objects.filter(state__pipeline=pipeline).select_related("user")[:STATE_CHANGES]
-    context["bookmarks"] = state_rows(pipeline)
-    context["history"] = [(change, stories.state_changes(change.before, change.after)) for change in history]
-    return render(request, "pipelines/pipeline_state.html", context)

@@ -12,6 +12,7 @@ from eltsite import words
 from jobs.models import Job
 from jobs.pictures import Span
 from jobs.status import JobStatus, JobType, StopReason
+from pipelines.state_values import MISSING, brief, differences
 
 USUAL_RUNS = 20  # "usual" is the last 20 good runs
 
@@ -292,7 +293,7 @@ def _verified(stream: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """One bookmark before and after a job."""
+    """One value of a state before and after."""
 
     op: str
     word: str
@@ -302,38 +303,27 @@ class Change:
     after: str
 
 
-def state_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Change]:
-    """Bookmarks before and after, changed ones first."""
-    old, new = _bookmarks(before), _bookmarks(after)
-    found = []
-    for name in sorted(old.keys() | new.keys()):
-        if name not in old:
-            found.append(Change("+", "added", "complete", name, "not set", new[name]))
-        elif name not in new:
-            found.append(Change("-", "removed", "error", name, old[name], "not set"))
-        elif old[name] != new[name]:
-            found.append(Change("~", "changed", "running", name, old[name], new[name]))
-        else:
-            found.append(Change("=", "same", "none", name, old[name], "unchanged"))
+# Sign, word and tone of what a difference does.
+SIGNS = {
+    "add": ("+", "added", "complete"),
+    "remove": ("-", "removed", "error"),
+    "replace": ("~", "changed", "running"),
+    "same": ("=", "same", "none"),
+}
+
+
+def state_changes(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, *, with_same: bool = True
+) -> list[Change]:
+    """A state's values before and after, changed ones first."""
+    found = [
+        Change(
+            *SIGNS[each.op], each.name, _shown(each.before), "unchanged" if each.op == "same" else _shown(each.after)
+        )
+        for each in differences(before or {}, after or {}, with_same=with_same)
+    ]
     return sorted(found, key=lambda change: change.op == "=")
 
 
-def _bookmarks(state: Mapping[str, Any] | None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    bookmarks = (state or {}).get("bookmarks", {})
-    for stream, values in bookmarks.items() if isinstance(bookmarks, Mapping) else ():
-        if isinstance(values, Mapping) and values:
-            for key, value in values.items():
-                found[f"{stream}.{key}"] = _shown(value)
-        else:
-            found[str(stream)] = _shown(values)
-    return found
-
-
 def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return words.counted(len(value), "entry", "entries")
-    if isinstance(value, list):
-        return words.counted(len(value), "entry", "entries")
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 120 else text[:119] + "…"
+    return "not set" if value is MISSING else brief(value)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from eltsite.errors import Conflict, Invalid
 from pipelines.locks import ChangedMeanwhile, lock_row, lock_workspace
 from pipelines.models import DataComponent, Pipeline, PipelineState, PipelineStateChange
+from pipelines.plugins import parse
 from pipelines.state_values import (
     check_state,
     emptied,
@@ -27,7 +29,6 @@ from pipelines.state_values import (
 from pipelines.values import ValueFault, nearest
 from workspaces.models import User
 
-NATIVE = "eltsite"  # the variant of extractors that come with eltsite
 UNDO, REDO = "Undo: ", "Redo: "
 
 
@@ -153,6 +154,20 @@ def undo_state_change(change: PipelineStateChange, *, user: User | None) -> Pipe
     return _write(row, change.before, user=user, reason=_undone(change.reason))
 
 
+def changes_of(pipeline: Pipeline) -> QuerySet[PipelineStateChange]:
+    """The history of a pipeline's states, newest first, with the rows that bodies and pages name; no secret is opened.
+
+    Each has `is_latest` (of its pair: it can be undone) and `job_number` (None where no job of ours is left to look at).
+    """
+    jobs = Pipeline._meta.get_field("jobs").related_model.objects.visible()  # type: ignore[union-attr]
+    numbers = jobs.filter(pk=OuterRef("job_id")).values("number")[:1]
+    later = PipelineStateChange.objects.filter(state=OuterRef("state"), pk__gt=OuterRef("pk"))
+    found = PipelineStateChange.objects.filter(state__pipeline=pipeline)
+    found = found.select_related("state__pipeline", "state__extractor", "state__loader", "user")
+    secret = ("state__pipeline__properties", "state__extractor__properties", "state__loader__properties")
+    return found.defer(*secret).annotate(is_latest=~Exists(later), job_number=Subquery(numbers))
+
+
 def export_state(pipeline: Pipeline, *, form: str = "meltano") -> dict[str, Any]:
     """The present pair's state for others: see state_values.export_form."""
     viewed = next((each.row for each in view_state(pipeline) if each.is_current), PipelineState())
@@ -228,9 +243,8 @@ def _effective(row: PipelineState) -> dict[str, Any]:
 
 
 def _check(row: PipelineState, state: Any) -> None:
-    plugin = row.extractor.plugin
     try:
-        check_state(state, is_native=plugin.variant == NATIVE and plugin.workspace_id is None)
+        check_state(state, is_native=parse(row.extractor.plugin.definition).is_native)
     except ValueFault as fault:
         raise Invalid.field("state", str(fault)) from None
 

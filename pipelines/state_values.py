@@ -19,6 +19,7 @@ SYNCING = "currently_syncing"  # of pipelinewise taps: the stream at which an un
 LARGEST_BYTES = 1024 * 1024
 DEEPEST = 100
 UNFOLDED = 3  # bookmarks, stream, key: what lies deeper is told apart only where it changed
+LONGEST_SHOWN = 120
 MISSING = object()
 FORMS = ("meltano", "singer_state", "singer")
 PARTS = {"completed": ("completed", "completed_state"), "partial": ("partial", "partial_state")}
@@ -69,6 +70,14 @@ def without_streams(state: Mapping[str, Any], streams: Iterable[str]) -> dict[st
 def emptied(state: Mapping[str, Any]) -> dict[str, Any]:
     """A state that remembers nothing, in the form of this one."""
     return {BOOKMARKS: {}} if BOOKMARKS in state else {}
+
+
+def brief(value: Any) -> str:
+    """A value of a state on one line, cut where it is long; of large lists and objects how many entries they have."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping | list) and len(text) > LONGEST_SHOWN:
+        return f"{len(value):,} {'entry' if len(value) == 1 else 'entries'}"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 
 # ---------- comparing ----------
@@ -139,9 +148,9 @@ def read_text(text: str) -> Any:
     except json.JSONDecodeError as error:
         if not text.strip():
             raise ValueFault("There is nothing here. Write a JSON object; {} is the empty state.") from None
-        raise ValueFault(
-            f"This is not JSON: {error.msg} at line {error.lineno}, column {error.colno}. Mend it there."
-        ) from None
+        line = text.split("\n")[error.lineno - 1].strip()
+        place = f"line {error.lineno}, column {error.colno}" + (f", in {shown(line)}" if line else "")
+        raise ValueFault(f"This is not JSON: {error.msg} at {place}. Mend it there.") from None
     except (RecursionError, ValueError) as error:
         raise ValueFault(f"This is not JSON that can be read here: {error}. Mend that.") from None
 

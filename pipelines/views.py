@@ -1,4 +1,4 @@
-"""Pages of a pipeline's definition: configuration and state to look at, and the switches of its schedule."""
+"""Pages of a pipeline's definition: its configuration to look at, and the switches of its schedule."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ from eltsite import words
 from eltsite.errors import Invalid, NotFound
 from pipelines import services
 from pipelines.components import definition_of
-from pipelines.models import DataComponent, Pipeline, PipelineState
+from pipelines.models import DataComponent, Pipeline
 from pipelines.plugins import Setting
-from pipelines.state import reset_state
 from workspaces.context import workspace_page
 from workspaces.models import Workspace
 from workspaces.toasts import toast
-
-LONGEST_VALUE = 200
 
 
 @dataclass(frozen=True)
@@ -110,32 +107,6 @@ def find(request: HttpRequest, workspace: Workspace, number: int) -> Pipeline:
     return pipeline
 
 
-def state_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Where the next run begins, stream by stream, for each pair of ends."""
-    rows = []
-    for state in (
-        PipelineState.objects.filter(pipeline=pipeline)
-        .select_related("extractor", "loader")
-        .defer("extractor__properties", "loader__properties")
-    ):
-        bookmarks = state.state.get("bookmarks", {}) if isinstance(state.state, dict) else {}
-        for stream, values in sorted(bookmarks.items()):
-            rows.append({"state": state, "stream": stream, "values": _bookmark_text(values)})
-    return rows
-
-
-def _bookmark_text(values: Any) -> list[tuple[str, str]]:
-    if not isinstance(values, Mapping):
-        return [("", str(values)[:LONGEST_VALUE])]
-    return [(str(key), _value_text(value)) for key, value in values.items()]
-
-
-def _value_text(value: Any) -> str:
-    if isinstance(value, Mapping | list):
-        return words.counted(len(value), "entry", "entries")
-    return str(value)[:LONGEST_VALUE]
-
-
 @require_POST
 @workspace_page("run")
 def pause(request: HttpRequest, workspace: Workspace, number: int) -> HttpResponse:
@@ -166,18 +137,6 @@ def _back(request: HttpRequest, workspace: Workspace, number: int) -> HttpRespon
     if request.GET.get("stay"):
         return redirect("pipeline-pages", workspace.alias)
     return redirect("pipeline-page", workspace.alias, number)
-
-
-@require_POST
-@workspace_page("run")
-def reset(request: HttpRequest, workspace: Workspace, number: int) -> HttpResponse:
-    """Forget the bookmarks: of one stream, or of all."""
-    pipeline = find(request, workspace, number)
-    stream = request.GET.get("stream", "")
-    reset_state(pipeline, user=request.user, streams=[stream] if stream else None)
-    what = f"the stream {stream}" if stream else "all streams"
-    toast(request, f"The state of {pipeline.label} is reset: its next run reads {what} from the beginning.")
-    return redirect("pipeline-state", workspace.alias, number)
 
 
 @require_http_methods(["GET", "POST"])

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from eltsite.api.filters import FilterBackend, SortFilter
 from eltsite.api.links import href, link
-from eltsite.api.pagination import HALPagination
+from eltsite.api.pagination import MAX_SIZE, HALPagination
 from eltsite.api.renderers import LengthRequired
 from eltsite.errors import NotFound
 from workspaces.models import User, Workspace
@@ -65,6 +65,7 @@ class CollectionView(ResourceView):
     collection_name: ClassVar[str]
     serializer_class: ClassVar[type[BaseSerializer]]
     sort_fields: ClassVar[dict[str, str]] = {}
+    largest_size: ClassVar[int] = MAX_SIZE
     filterset: Any = None
 
     def list(self, request: Request, queryset: QuerySet) -> Response:

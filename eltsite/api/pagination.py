@@ -39,7 +39,7 @@ class HALPagination(BasePagination):
     def paginate_queryset(self, queryset: QuerySet, request: Request, view: Any = None) -> list[Any]:
         self.request = request
         self.name = view.collection_name
-        self.size = read_number(request, "size", default=DEFAULT_SIZE, minimum=1, maximum=MAX_SIZE)
+        self.size = read_number(request, "size", default=DEFAULT_SIZE, minimum=1, maximum=view.largest_size)
         self.number = read_number(request, "page", default=0, minimum=0, maximum=MAX_NUMBER)
         self.total = view.count(queryset)
         start = self.number * self.size

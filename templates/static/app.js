@@ -55,7 +55,7 @@
     const isField = focused && element.contains(focused) && focused.matches("input, select, textarea");
     const selection = document.getSelection();
     const isSelected = selection && !selection.isCollapsed && element.contains(selection.anchorNode);
-    return isField || isSelected || $("details.menu[open]", element) !== null;
+    return isField || isSelected || $("details.menu[open], :popover-open", element) !== null;
   }
 
   document.addEventListener("htmx:beforeRequest", (event) => {

@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
+from pipelines.models import Pipeline, PipelineState, PipelineStateChange
 from tests.api_client import api_as, make_token, send
-from tests.factories import make_job
+from tests.factories import make_component, make_job
 
 METHODS = ("get", "post", "put", "patch", "delete")
 NOT_FOUND, OWN = 404, 200
@@ -26,6 +27,13 @@ ROUTES = [
     ("api-pipeline", "GET", "pipeline", NOT_FOUND),
     ("api-pipeline-jobs", "GET", "pipeline", NOT_FOUND),
     ("api-pipeline-jobs", "POST", "pipeline", NOT_FOUND),
+    ("api-pipeline-state", "GET", "pipeline", NOT_FOUND),
+    ("api-pipeline-state", "PUT", "pipeline", NOT_FOUND),
+    ("api-pipeline-state", "DELETE", "pipeline", NOT_FOUND),
+    ("api-pipeline-state-export", "GET", "pipeline", NOT_FOUND),
+    ("api-pipeline-state-changes", "GET", "pipeline", NOT_FOUND),
+    ("api-pipeline-state-change", "GET", "change", NOT_FOUND),
+    ("api-pipeline-state-change-undone", "PUT", "change", NOT_FOUND),
     ("api-job", "GET", "job", NOT_FOUND),
     ("api-job", "DELETE", "job", NOT_FOUND),
     ("api-job-stopped", "PUT", "job", NOT_FOUND),
@@ -50,6 +58,13 @@ def methods_of(entry: URLPattern) -> list[str]:
     return [method.upper() for method in METHODS if hasattr(entry.callback.view_class, method)]
 
 
+def make_change(pipeline: Pipeline) -> PipelineStateChange:
+    """A change of the state of some pair."""
+    pair = [make_component(pipeline.workspace, plugin) for plugin in ("tap-files", "target-duckdb")]
+    state = PipelineState.objects.create(pipeline=pipeline, extractor=pair[0], loader=pair[1])
+    return PipelineStateChange.objects.create(state=state)
+
+
 @pytest.fixture
 def arguments(owner, workspace, pipeline):
     job = make_job(pipeline)
@@ -58,6 +73,7 @@ def arguments(owner, workspace, pipeline):
         "workspace": [workspace.pk],
         "pipeline": [pipeline.pk],
         "job": [job.pk],
+        "change": [pipeline.pk, make_change(pipeline).pk],
         "profile": [owner.profile_id],
     }
 
@@ -87,7 +103,8 @@ def test_a_stranger_does_not_learn_that_it_exists(name, method, argument, expect
     assert response.status_code == expected
     if expected == NOT_FOUND:
         assert isinstance(response.json()["message"], str)
-        missing = [uuid.uuid4()] if argument != "profile" else [f"eltsite|{uuid.uuid4()}"]
+        other = uuid.uuid4() if argument != "profile" else f"eltsite|{uuid.uuid4()}"
+        missing = [other, *arguments[argument][1:]]
         same = send(api_as(stranger), method, reverse(name, args=missing))
         assert same.status_code == NOT_FOUND
     else:

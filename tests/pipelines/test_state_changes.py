@@ -20,9 +20,9 @@ OTHER = {"bookmarks": {"orders": {"value": 1}}}
 
 def singer_tap(workspace):
     """A component of a tap that is not ours, whose state may have any form."""
-    plugin = DataPlugin.objects.create(
-        workspace=workspace, plugin_type="EXTRACTOR", name="tap-github", variant="meltanolabs", definition={}
-    )
+    values = {"name": "tap-github", "variant": "meltanolabs"}
+    definition = {"id": str(uuid.uuid4()), "pluginType": "EXTRACTOR", "pipUrl": "tap-github==1", **values}
+    plugin = DataPlugin.objects.create(workspace=workspace, plugin_type="EXTRACTOR", definition=definition, **values)
     return workspace.components.create(plugin=plugin, name="GitHub")
 
 
