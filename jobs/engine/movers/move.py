@@ -55,11 +55,25 @@ def _made(known: Mapping[str, tuple[str, str]], end: Mapping[str, Any], spec: Ma
     return getattr(importlib.import_module(found[0]), found[1])(spec)
 
 
+def make_writer(spec: Mapping[str, Any]) -> Writer:
+    """The loader of a specification."""
+    writer: Writer = _made(WRITERS, spec["loader"], spec, "loader")
+    return writer
+
+
+def load_method(settings: Mapping[str, Any]) -> str:
+    """A loader's setting load_method."""
+    method = str(settings.get("load_method") or "append")
+    if method not in METHODS:
+        raise MoverError(f"The load method {method} is not known", remedy=f"Use one of {', '.join(METHODS)}.")
+    return method
+
+
 def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Load all streams of a pipeline. The state of those that are committed is said before a later one fails."""
     reader: Reader = _made(READERS, spec["extractor"], spec, "extractor")
     targets = _targets(reader.streams(), spec)
-    writer: Writer = _made(WRITERS, spec["loader"], spec, "loader")
+    writer = make_writer(spec)
     is_complete = False
     try:
         move = Move(spec, reader, writer)
@@ -74,9 +88,7 @@ def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
 def _targets(streams: Sequence[Stream], spec: Mapping[str, Any]) -> list[tuple[Stream, Target]]:
     """Where each wanted stream goes. Two streams of one table are refused."""
     settings = spec["loader"]["settings"]
-    method = str(settings.get("load_method") or "append")
-    if method not in METHODS:
-        raise MoverError(f"The load method {method} is not known", remedy=f"Use one of {', '.join(METHODS)}.")
+    method = load_method(settings)
     allow_text = bool(spec["extractor"]["settings"].get("allow_text_widening"))
     wanted = spec.get("streams")
     names = [stream.name for stream in streams]
@@ -90,7 +102,7 @@ def _targets(streams: Sequence[Stream], spec: Mapping[str, Any]) -> list[tuple[S
     for stream in streams:
         table = tables.table_name(stream.name)
         if not table or table in taken or table.startswith("_eltsite"):
-            raise _bad_name(stream.name, table, taken.get(table))
+            raise bad_name(stream.name, table, taken.get(table))
         taken[table] = stream.name
         verify = str(settings.get("verify") or "auto")
         target = Target(stream.name, table, method, tuple(stream.primary_keys), allow_text, verify)
@@ -101,7 +113,8 @@ def _targets(streams: Sequence[Stream], spec: Mapping[str, Any]) -> list[tuple[S
     return targets
 
 
-def _bad_name(stream: str, table: str, other: str | None) -> MoverError:
+def bad_name(stream: str, table: str, other: str | None) -> MoverError:
+    """A stream whose name makes no table of its own."""
     if other is not None:
         reason = f"The streams {other} and {stream} would both be table {table}."
     else:
