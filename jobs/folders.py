@@ -49,14 +49,19 @@ def ensure_run_as_user() -> None:
 
 def run_as(workspace: Workspace) -> tuple[int, int] | None:
     """User and group id for a workspace's processes; None where they run as the user eltsite itself runs as."""
+    user_id = run_user()
+    return None if user_id is None else (user_id, FIRST_GROUP + workspace.number)
+
+
+def run_user() -> int | None:
+    """The user id of all runs; None where they run as the user eltsite itself runs as."""
     name = settings.ELTSITE_RUN_AS
     if os.geteuid() != 0 or not name:
         return None
     try:
-        user_id = int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+        return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
     except KeyError as error:
         raise NoRunAs(f"The user {name} (ELTSITE_RUN_AS) does not exist. `manage.py up` makes it.") from error
-    return user_id, FIRST_GROUP + workspace.number
 
 
 def prepare(workspace: Workspace) -> Path:

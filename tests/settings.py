@@ -16,6 +16,8 @@ for _name in [name for name in os.environ if name.startswith("ELTSITE_")]:
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
 os.environ["ELTSITE_HOME"] = os.path.join(_home, _worker)
 os.environ["ELTSITE_SLOTS"] = "2"
+# One for all processes of a parallel run: an environment is built once.
+os.environ["ELTSITE_ENVIRONMENTS"] = os.path.join(_home, "environments")
 
 from eltsite.settings import *  # noqa: E402, F403
 from eltsite.settings import DATABASES, ELTSITE_HOME  # noqa: E402

@@ -31,6 +31,7 @@ def environment(**more: str) -> dict[str, str]:
     }
     values |= {
         "ELTSITE_HOME": str(home),
+        "ELTSITE_ENVIRONMENTS": str(settings.ELTSITE_ENVIRONMENTS),
         "ELTSITE_SLOTS": "2",
         "ELTSITE_DRAIN_SECONDS": "1",
         "ELTSITE_KEY_FILE": str(home / "key"),
