@@ -219,7 +219,7 @@ _FAULTS: tuple[tuple[str, str, str], ...] = (
         "Read the installer's last lines, and loosen one of the plugin's requirements.",
     ),
     (
-        r"Couldn't parse requirement|Failed to parse",
+        r"Couldn't parse requirement|Failed to parse|filename .* is invalid",
         "its pip arguments cannot be read",
         "Correct the plugin's pip arguments.",
     ),
