@@ -24,7 +24,7 @@ METHODS = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
 
 
 class Selection(StrEnum):
-    """Whether a stream or attribute is read."""
+    """Whether an attribute is read."""
 
     AUTOMATIC = "AUTOMATIC"  # always, when its stream is
     SELECTED = "SELECTED"
@@ -208,7 +208,7 @@ def _selection_of(stream: Stream, path: Path, above: bool) -> Selection:
 def streams_of(catalog: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The streams as pages and API show them, in the catalog's order.
 
-    {"name", "selected": SELECTED|EXCLUDED, "fields": [{"name", "selected": AUTOMATIC|SELECTED|EXCLUDED}],
+    {"name", "selected": true|false, "fields": [{"name", "selected": AUTOMATIC|SELECTED|EXCLUDED}],
     "key_properties": [...], "replication_method", "replication_key"}. A nested field's name is "object.field". What the
     catalog says nothing about follows what is around it; a stream it says nothing about is excluded.
     """
@@ -221,7 +221,7 @@ def streams_of(catalog: Mapping[str, Any]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": stream.name,
-                "selected": str(own),
+                "selected": own != Selection.EXCLUDED,
                 "fields": [{"name": ".".join(path), "selected": str(is_)} for path, is_ in fields.items() if path],
                 "key_properties": stream.key_properties,
                 "replication_method": stream.replication_method,

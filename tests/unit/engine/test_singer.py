@@ -204,7 +204,7 @@ def test_streams_are_shown_with_their_fields_and_keys():
     assert rows == [
         {
             "name": "public-orders",
-            "selected": "SELECTED",
+            "selected": True,
             "fields": [
                 {"name": "id", "selected": "AUTOMATIC"},
                 {"name": "total", "selected": "SELECTED"},
@@ -220,9 +220,9 @@ def test_streams_are_shown_with_their_fields_and_keys():
 
 def test_fields_that_a_catalog_says_nothing_about_follow_their_stream():
     users, groups = singer.streams_of(sdk())
-    assert users["selected"] == "SELECTED"
+    assert users["selected"] is True
     assert {field["name"]: field["selected"] for field in users["fields"]}["address.city"] == "SELECTED"
-    assert groups["selected"] == "EXCLUDED"
+    assert groups["selected"] is False
     assert [field["selected"] for field in groups["fields"]] == ["AUTOMATIC", "EXCLUDED"]
 
 
