@@ -17,6 +17,7 @@ from jobs.engine.steps.mover import ROOT
 from jobs.models import Job
 from jobs.status import JobType
 from pipelines.models import DataComponent, PipelineState, WorkspaceFile
+from pipelines.state_values import merge
 
 MIB = 1024 * 1024
 MEMORY_BYTES = 256 * MIB  # of a store's engine; the rest of a mover needs about as much again
@@ -81,7 +82,7 @@ def _steps_of(job: Job, ends: Ends, state: PipelineState | None) -> list[Step]:
     models = _models_of(job, ends.loader)
     move = {
         **common,
-        "state": state.state if state else {},
+        "state": merge(state.state, state.partial) if state else {},
         "epoch": state.epoch if state else 0,
         "sequence": state.sequence if state else 0,
         "full_refresh": job.full_refresh,

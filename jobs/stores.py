@@ -20,6 +20,7 @@ from jobs.log_lines import LogLine, pack
 from jobs.models import Job, LogChunk
 from jobs.status import HEARTBEAT_SECONDS, LEASE_SECONDS, JobStatus
 from pipelines.models import PipelineState, PipelineStateChange
+from pipelines.state_values import merge
 
 FLUSH_BYTES = 64 * 1024
 FLUSH_SECONDS = 0.5
@@ -87,28 +88,37 @@ class DatabaseStateStore:
         self._job = job
         self._claim = claim
         self._row = state
-        self._before = dict(state.state) if state else {}
+        self._complete = dict(state.state) if state else {}
+        self._partial = dict(state.partial) if state else {}
+        self._before = merge(self._complete, self._partial)
 
     def save(self, *, state: Mapping[str, Any], epoch: int, sequence: int, is_partial: bool = False) -> None:
         """Store the whole state. Raises ClaimLost; an older state than the stored one is left out.
 
-        A partial one is kept beside the complete one, which is replaced by the next that is not partial.
+        A partial one is merged over what earlier unfinished runs came to and kept beside the complete one; the next
+        that is not partial replaces both. The history has what counts: partial over complete.
         """
         if self._row is None:
             return
+        if is_partial:
+            kept = {"partial": merge(self._partial, state)}
+            after = merge(self._complete, kept["partial"])
+        else:
+            kept, after = {"state": dict(state), "partial": {}}, dict(state)
         with transaction.atomic():
             owned = Job.objects.filter(pk=self._job.pk, claim_token=self._claim, status=JobStatus.RUNNING)
-            if not owned.update(state_before=self._before, state_after=dict(state)):
+            if not owned.update(state_before=self._before, state_after=after):
                 raise ClaimLost
             newer = PipelineState.objects.filter(pk=self._row.pk, epoch=epoch, sequence__lt=sequence)
-            kept = {"partial": dict(state)} if is_partial else {"state": dict(state), "partial": {}}
             newer.update(**kept, sequence=sequence, job_id=self._job.pk, modified_at=timezone.now())
             PipelineStateChange.objects.update_or_create(
                 state=self._row,
                 job_id=self._job.pk,
-                defaults={"after": dict(state)},
-                create_defaults={"before": self._before, "after": dict(state), "reason": f"Job {self._job.number}"},
+                defaults={"after": after},
+                create_defaults={"before": self._before, "after": after, "reason": f"Job {self._job.number}"},
             )
+        if not is_partial:
+            self._complete, self._partial = dict(state), {}
 
 
 class JobControl:

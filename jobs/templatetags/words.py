@@ -34,6 +34,7 @@ TYPE_NAMES: dict[str, str] = {
     JobType.PIPELINE_CONFIG: "Set-up",
     JobType.PIPELINE_ENV: "Test",
     JobType.PIPELINE_RUN: "Run",
+    JobType.COMPONENT_TEST: "Test of a component",
 }
 TRIGGER_NAMES: dict[str, str] = {
     Trigger.MANUAL: "A person",

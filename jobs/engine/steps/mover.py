@@ -37,11 +37,19 @@ def command(verb: str, mover_spec: Mapping[str, Any], spec: RunSpec) -> list[str
 
 
 def needs_of(spec: Mapping[str, Any]) -> list[str]:
-    """The shipped plugins a specification names, extractor first, each with its dialect where it has one."""
+    """What is imported before a mover gives up its rights: shipped plugins, and the kind of store that is counted.
+
+    Extractor first, each with its dialect where it has one.
+    """
     ends = [spec[end] for end in ("extractor", "loader") if spec.get(end)]
     dialects = [(end.get("settings") or {}).get("dialect") for end in ends]
+    kind = (spec.get("store") or {}).get("kind")
     return [
-        f"{end['plugin']}:{dialect}" if dialect else end["plugin"] for end, dialect in zip(ends, dialects, strict=True)
+        *(
+            f"{end['plugin']}:{dialect}" if dialect else end["plugin"]
+            for end, dialect in zip(ends, dialects, strict=True)
+        ),
+        *([f"store:{kind}"] if kind else []),
     ]
 
 
