@@ -90,7 +90,7 @@ def _keeps(c: str, value: str, kind: str) -> str:
         return _matches(c, rf"[+-]?[0-9]*(\.[0-9]{{0,{decimal[2]}}}0*)?")
     if kind == "DOUBLE":
         printed = f"CAST({value} AS VARCHAR)"
-        exact = f"(length({c}) <= {SAFE_LENGTH} OR {_digits(c)} = {_digits(printed)})"
+        exact = f"(length({c}) <= {SAFE_LENGTH} OR {printed} = {c} OR {_digits(c)} = {_digits(printed)})"
         finite = f"(isfinite({value}) OR {_matches(f'lower({c})', NO_FINITE)})"
         return f"{exact} AND {finite} AND ({value} <> 0 OR {_digits(c)} = '')"
     if kind == "BOOLEAN":
