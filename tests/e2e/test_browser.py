@@ -1,5 +1,6 @@
 """The pages in a real browser, on a real server: signing in, running, watching, searching, keys, and without scripts."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -308,6 +309,8 @@ def test_every_page_fits_its_window_in_both_themes(browser, site, room, width, t
         "pipeline": base,
         "configuration": f"{base}configuration/",
         "state": f"{base}state/",
+        "state-edit": f"{base}state/edit/",
+        "state-import": f"{base}state/import/",
         "delete": f"{base}delete/",
         "jobs": "/w/harbour/jobs/",
         "job-failed": job_path(failed),
@@ -324,6 +327,37 @@ def test_every_page_fits_its_window_in_both_themes(browser, site, room, width, t
                 expect(olga.page.locator("#L2500")).to_be_visible()
             olga.picture(f"{name}-{width}-{theme}")
             assert not olga.is_too_wide, f"{name} is wider than {width} px"
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_state_is_edited_imported_and_undone(browser, site, room, tmp_path, scripts):
+    pipeline = room.pipelines.get(label="Orders nightly")
+    ends = [step.component for step in pipeline.steps.all()]
+    state = {"bookmarks": {"orders": {"day": "2026-11-22"}}}
+    PipelineState.objects.create(pipeline=pipeline, extractor=ends[0], loader=ends[1], state=state)
+    file = tmp_path / "state.json"
+    file.write_text('{"singer_state": {"bookmarks": {"orders": {"day": "2026-01-01"}}}}')
+    with visitor(browser, site, scripts=scripts) as olga:
+        olga.sign_in("olga")
+        page = olga.page
+        olga.open(reverse("pipeline-state", args=["harbour", pipeline.number]))
+        page.click("text=Import")
+        page.set_input_files("#sf", file)
+        page.click("button:has-text('Import')")
+        expect(page.locator("#main")).to_contain_text("2026-01-01")
+        page.click("a:has-text('Edit')")
+        page.fill("#st", '{"bookmarks": {}}')
+        page.fill("#sr", "From the start")
+        page.click("button:has-text('Save')")
+        expect(page.locator("table.diff")).to_contain_text("From the start, Olga Owner")
+        page.click("table.diff button:has-text('Undo')")
+        page.click("button:has-text('Undo it')")
+        expect(page.locator("table.diff")).to_contain_text("Undo: From the start")
+        with page.expect_download() as download:
+            page.click("summary:has-text('Export')")
+            page.click("text=For a Singer tap")
+        assert json.loads(download.value.path().read_text()) == {"bookmarks": {"orders": {"day": "2026-01-01"}}}
+    assert pipeline.states.get().epoch == 3
 
 
 def test_the_administration_works_under_the_policy(browser, site, room):

@@ -134,6 +134,24 @@ def test_each_commit_is_kept_and_history_has_one_entry_per_job(job, state):
     assert (job.state_before, job.state_after) == ({"bookmarks": {"a": 1}}, {"bookmarks": {"a": 7}})
 
 
+def test_what_an_unfinished_run_came_to_is_kept_beside_and_counts(job, state):
+    PipelineState.objects.update(state={"bookmarks": {"a": 1, "b": 1}}, partial={"bookmarks": {"b": 2}})
+    state.refresh_from_db()
+    store = DatabaseStateStore(job, claim=job.claim_token, state=state)
+    store.save(state={"bookmarks": {"a": 6}}, epoch=2, sequence=6, is_partial=True)
+
+    state.refresh_from_db()
+    assert state.state == {"bookmarks": {"a": 1, "b": 1}}
+    assert state.partial == {"bookmarks": {"a": 6, "b": 2}}
+    change = PipelineStateChange.objects.get()
+    assert (change.before, change.after) == ({"bookmarks": {"a": 1, "b": 2}}, {"bookmarks": {"a": 6, "b": 2}})
+
+    store.save(state={"bookmarks": {"a": 7}}, epoch=2, sequence=7)
+    state.refresh_from_db()
+    assert (state.state, state.partial) == ({"bookmarks": {"a": 7}}, {})
+    assert PipelineStateChange.objects.get().after == {"bookmarks": {"a": 7}}
+
+
 @pytest.mark.parametrize(("epoch", "sequence"), [(2, 5), (2, 4), (1, 99)])
 def test_an_older_state_never_replaces_a_newer_one(job, state, epoch, sequence):
     DatabaseStateStore(job, claim=job.claim_token, state=state).save(state={}, epoch=epoch, sequence=sequence)

@@ -38,6 +38,8 @@ def named(names, workspace, job):
         args = [workspace.alias] if "<slug:alias>" in text else []
         if "<int:number>" in text:
             args.append(numbers["job" if "/jobs/" in text else "pipeline"])
+        if "<int:change_id>" in text:
+            args.append(1)
         yield reverse(name, args=args)
 
 
@@ -58,7 +60,7 @@ READ = [
     "find",
 ]
 RUN = ["pipeline-run", "pipeline-pause", "pipeline-resume", "pipeline-reset", "job-stop", "job-retry"]
-WRITE = ["pipeline-delete", "job-delete"]
+WRITE = ["pipeline-delete", "pipeline-state-edit", "pipeline-state-import", "pipeline-state-undo", "job-delete"]
 OUTSIDE = ["home", "login", "logout", "welcome", "profile", "theme", None]
 
 
