@@ -117,7 +117,7 @@ def document_of(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        reason = error.problem or error.context or "it cannot be read"
+        reason = ", ".join(filter(None, (error.context, error.problem))) or "it cannot be read"
         raise Invalid.field("document", f"This is neither JSON nor YAML: {reason}{place}. Mend it there.") from None
     except RecursionError:
         _refuse_depth()

@@ -25,9 +25,9 @@ SCHEMES = ("https", "git+https", "git+ssh")
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _EXTRAS = rf"(?:\s*\[\s*(?:{_NAME}(?:\s*,\s*{_NAME})*)?\s*\])?"
 _VERSION = r"\s*(?:===|==|~=|!=|<=|>=|<|>)\s*[A-Za-z0-9.*+!_-]+\s*"
-_MARKER = r"(?:\s*;[^;]+)?"
+_MARKER = r"(?:\s*;[\w\s.'\"<>=!~(),]+)?"
 _NAMED = re.compile(rf"{_NAME}{_EXTRAS}(?:{_VERSION}(?:,{_VERSION})*)?{_MARKER}", re.ASCII)
-_AT = re.compile(rf"{_NAME}{_EXTRAS}\s*@\s*(\S+?)(?:\s+;[^;]+)?", re.ASCII)
+_AT = re.compile(rf"{_NAME}{_EXTRAS}\s*@\s*(\S+?)(?:\s+;[\w\s.'\"<>=!~(),]+)?", re.ASCII)
 _JOINING = "<>=!~;@,"
 _PACKAGES = re.compile(rf":all:|:none:|{_NAME}(?:,{_NAME})*", re.ASCII)
 

@@ -129,20 +129,25 @@ def _taken(workspace: Workspace, row: DataPlugin, found: Mapping[str, Any]) -> l
     return []
 
 
-def _unmask(found: dict[str, Any], stored: Mapping[str, Any]) -> list[FieldError]:
-    """Put the stored default where `***` stands for it; an error where there is none."""
+def _unmask(found: dict[str, Any], stored: Mapping[str, Any], where: str = "settings") -> list[FieldError]:
+    """Put the stored default where `***` stands for it, also in the `items` of a setting; errors where there is none."""
     errors = []
-    before = {each.get("name"): each for each in stored.get("settings") or [] if isinstance(each, Mapping)}
-    given = found.get("settings")
+    key = where.rpartition(".")[2]
+    before = {each.get("name"): each for each in stored.get(key) or [] if isinstance(each, Mapping)}
+    given = found.get(key)
     for position, setting in enumerate(given if isinstance(given, list) else []):
-        if not isinstance(setting, dict) or setting.get("value") != MASK:
+        if not isinstance(setting, dict):
             continue
+        place = f"{where}[{position}]"
         old = before.get(setting.get("name"), {})
+        errors += _unmask(setting, old, f"{place}.items")
+        if setting.get("value") != MASK:
+            continue
         if "value" in old and parse_setting(old).is_secret:
             setting["value"] = old["value"]
         else:
             message = f"setting {setting.get('name')}: {MASK} stands for the stored default, and none is stored. Leave it out."
-            errors.append(FieldError(f"settings[{position}].value", message, code="no-stored-value"))
+            errors.append(FieldError(f"{place}.value", message, code="no-stored-value"))
     return errors
 
 

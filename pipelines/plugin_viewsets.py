@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from eltsite.api.links import absolute, href, link
-from eltsite.errors import Conflict, Invalid, NotFound
+from eltsite.errors import Conflict, Invalid
 from pipelines import services
 from pipelines.hub import LISTS, type_of
 from pipelines.models import DataPlugin
@@ -103,8 +103,6 @@ class WorkspacePluginView(ResourceView):
     def put(self, request: Request, workspace_id: Any, plugin_id: Any) -> Response:
         workspace = self.find(Workspace.objects, workspace_id)
         row = DataPlugin.objects.filter(pk=plugin_id).first()
-        if row is not None and row.workspace_id not in (None, workspace.pk):
-            raise NotFound(f"There is no plugin {plugin_id} here.")
         saved = services.save_plugin(
             workspace, plugin=row, plugin_id=plugin_id, definition=dict(request.data), user=request.user
         )

@@ -11,7 +11,7 @@ from django.urls import URLPattern, get_resolver, reverse
 
 from pipelines.models import Pipeline, PipelineState, PipelineStateChange
 from tests.api_client import api_as, make_token, send
-from tests.factories import make_component, make_job
+from tests.factories import make_component, make_job, make_plugin
 
 METHODS = ("get", "post", "put", "patch", "delete")
 NOT_FOUND, OWN = 404, 200
@@ -34,6 +34,22 @@ ROUTES = [
     ("api-pipeline-state-changes", "GET", "pipeline", NOT_FOUND),
     ("api-pipeline-state-change", "GET", "change", NOT_FOUND),
     ("api-pipeline-state-change-undone", "PUT", "change", NOT_FOUND),
+    ("api-dataplugins", "GET", "", OWN),
+    ("api-dataplugin", "GET", "plugin", NOT_FOUND),
+    ("api-dataplugin", "DELETE", "plugin", NOT_FOUND),
+    ("api-discovery", "GET", "", OWN),
+    ("api-workspace-dataplugins", "GET", "workspace", NOT_FOUND),
+    ("api-workspace-dataplugins", "POST", "workspace", NOT_FOUND),
+    ("api-workspace-dataplugin", "PUT", "workspace plugin", NOT_FOUND),
+    ("api-workspace-discovery", "GET", "workspace", NOT_FOUND),
+    ("api-workspace-discovery", "POST", "workspace", NOT_FOUND),
+    ("api-workspace-publication", "POST", "workspace", NOT_FOUND),
+    ("api-workspace-datacomponents", "GET", "workspace", NOT_FOUND),
+    ("api-workspace-datacomponents", "POST", "workspace", NOT_FOUND),
+    ("api-workspace-datacomponent", "PUT", "workspace component", NOT_FOUND),
+    ("api-datacomponent", "GET", "component", NOT_FOUND),
+    ("api-datacomponent", "PUT", "component", NOT_FOUND),
+    ("api-datacomponent", "DELETE", "component", NOT_FOUND),
     ("api-job", "GET", "job", NOT_FOUND),
     ("api-job", "DELETE", "job", NOT_FOUND),
     ("api-job-stopped", "PUT", "job", NOT_FOUND),
@@ -68,6 +84,7 @@ def make_change(pipeline: Pipeline) -> PipelineStateChange:
 @pytest.fixture
 def arguments(owner, workspace, pipeline):
     job = make_job(pipeline)
+    plugin, component = make_plugin(workspace), make_component(workspace, "tap-sql")
     return {
         "": [],
         "workspace": [workspace.pk],
@@ -75,6 +92,10 @@ def arguments(owner, workspace, pipeline):
         "job": [job.pk],
         "change": [pipeline.pk, make_change(pipeline).pk],
         "profile": [owner.profile_id],
+        "plugin": [plugin.pk],
+        "component": [component.pk],
+        "workspace plugin": [workspace.pk, plugin.pk],
+        "workspace component": [workspace.pk, component.pk],
     }
 
 

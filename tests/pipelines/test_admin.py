@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from pipelines.models import DataComponent, DataPlugin, Pipeline, PipelineState
 from pipelines.services import pause_schedule, reset_state, save_component, save_file, save_pipeline, save_variable
-from tests.factories import make_job, make_user, make_workspace
+from tests.factories import make_job, make_plugin, make_user, make_workspace
 from workspaces.services import create_workspace, issue_token
 
 ORDERS = '[{"stream": "orders", "path": "orders.csv"}]'
@@ -396,3 +396,11 @@ def test_form_of_a_pipeline_costs_the_same_however_many_there_are(admin, room, o
             room, label=f"P {number}", components=["tap-files", "Warehouse"], properties={"tap-files.files": ORDERS}
         )
     assert queries() == few
+
+
+def test_definition_shows_no_default_of_a_secret(admin, room):
+    settings = [{"name": "api_key", "kind": "PASSWORD", "value": "hunter-two-2"}]
+    plugin = make_plugin(room, settings=settings)
+    page = admin.get(url_of(plugin)).content.decode()
+    assert "api_key" in page and "***" in page
+    assert "hunter-two-2" not in page

@@ -212,6 +212,27 @@ def test_short_secret_warns_also_behind_a_variable():
     assert not warnings_of(Part("O", ORCHARD, {"api_key": "abcd"}), {})
 
 
+def test_selection_that_selects_nothing_warns():
+    assert "nothing is selected" in warnings_of(Part("O", ORCHARD, {"_select": '["!a.b"]'}), {})[0]
+    metadata = '{"a": {"replication-method": "INCREMENTAL"}}'
+    assert "without a replication-key" in warnings_of(Part("O", ORCHARD, {"_metadata": metadata}), {})[0]
+
+
+def test_long_list_of_settings_is_cut_in_a_message():
+    many = parse({**ORCHARD_WITH_SECRET_OBJECT, "settings": [{"name": f"setting_{number}"} for number in range(40)]})
+    message = faults(many, {"zzz": "x"})["properties.zzz"]
+    assert "setting_11 and 28 more" in message and "setting_12" not in message
+    assert (
+        "It takes no settings."
+        in faults(parse({**ORCHARD_WITH_SECRET_OBJECT, "settings": []}), {"a": "x"})["properties.a"]
+    )
+
+
+def test_broken_selection_is_reported_by_the_pipeline_too():
+    part = Part("O", ORCHARD, {"api_key": "hunter22", "_select": "[1]"})
+    assert [error.field for error in check_part(part, NOWHERE)] == ["properties.O._select"]
+
+
 def test_selection_without_effect_warns():
     assert "has no effect" in warnings_of(Part("F", shipped("tap-files"), {"_select": "[]"}), {})[0]
     assert not warnings_of(Part("O", ORCHARD, {"_select": "[]"}), {})
