@@ -1,4 +1,4 @@
-"""Old logs and jobs go; the last success of each pipeline always stays."""
+"""Old logs, jobs and changes of states go; the last success of each pipeline always stays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.db.models import Max
 from jobs.counters import count_job
 from jobs.models import Job, LogChunk, SkippedSlot
 from jobs.status import TERMINAL, JobStatus, JobType
+from pipelines.models import PipelineStateChange
 
 BATCH = 200
 
@@ -45,6 +46,7 @@ def drop_old(now: datetime, *, batches: int = 5) -> tuple[int, int]:
         LogChunk.objects.filter(job_id__in=ids).delete()
         jobs += _drop_jobs(job_limit, kept)
     SkippedSlot.objects.filter(slot_at__lt=job_limit).delete()
+    _drop_state_changes(job_limit, BATCH * batches)
     return logs, jobs
 
 
@@ -55,3 +57,10 @@ def _drop_jobs(limit: datetime, kept: set[object]) -> int:
             count_job(job, status=job.status, delta=-1)
         Job.objects.filter(pk__in=[job.pk for job in old]).delete()
     return len(old)
+
+
+def _drop_state_changes(limit: datetime, count: int) -> None:
+    """As old as jobs may grow; of each state the newest stays, for it can be undone."""
+    newest = PipelineStateChange.objects.order_by().values("state").annotate(newest=Max("pk")).values("newest")
+    old = PipelineStateChange.objects.filter(created_at__lt=limit).exclude(pk__in=newest)
+    PipelineStateChange.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:count])).delete()

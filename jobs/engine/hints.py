@@ -57,12 +57,12 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (r"\b429\b|Too Many Requests|[Rr]ate limit", "The other side limits requests. Run it later, or less often."),
     (
-        r"read-only database|readonly database|read-only mode|read only transaction|read-only transaction|cannot execute .{0,40}read-only",
-        "The database may only be read. Give a database that can be written, or the right to write.",
-    ),
-    (
         r"database is locked|Could not set lock on file|Conflicting lock",
         "Another process has the database file open. Close it there, then run it again.",
+    ),
+    (
+        r"read-only database|readonly database|read-only mode|read only transaction|read-only transaction|cannot execute .{0,40}read-only",
+        "The database may only be read. Give a database that can be written, or the right to write.",
     ),
     (
         r"no such table|(relation|table|view) .{0,200} does not exist|Table .{0,200} doesn't exist|UndefinedTable|Unknown table|"

@@ -15,8 +15,8 @@ from jobs.models import Job, LogChunk, SkippedSlot, Worker
 from jobs.retention import drop_old
 from jobs.services import create_job
 from jobs.status import JobStatus, Trigger
-from pipelines.models import Pipeline, PipelineStatus
-from tests.factories import make_job, make_pipeline
+from pipelines.models import Pipeline, PipelineState, PipelineStateChange, PipelineStatus
+from tests.factories import make_component, make_job, make_pipeline
 
 pytestmark = pytest.mark.django_db
 
@@ -151,3 +151,17 @@ def test_old_logs_go_before_old_jobs_and_the_last_success_stays(pipeline, worksp
     assert set(LogChunk.objects.values_list("job_id", flat=True)) == {
         jobs[name].pk for name in ("last success", "yesterday")
     }
+
+
+def test_old_changes_of_a_state_go_and_the_newest_stays(pipeline, workspace):
+    now = timezone.now()
+    ends = {"extractor": make_component(workspace, "tap-files"), "loader": make_component(workspace, "target-duckdb")}
+    state = PipelineState.objects.create(pipeline=pipeline, **ends)
+    ends["extractor"] = make_component(workspace, "tap-files")
+    earlier = PipelineState.objects.create(pipeline=pipeline, **ends)
+    ages = [(state, "oldest", 200), (state, "old", 100), (state, "newest", 91), (earlier, "only", 300)]
+    for of, reason, days in ages:
+        change = PipelineStateChange.objects.create(state=of, reason=reason)
+        PipelineStateChange.objects.filter(pk=change.pk).update(created_at=now - timedelta(days=days))
+    drop_old(now)
+    assert {change.reason for change in PipelineStateChange.objects.all()} == {"newest", "only"}

@@ -11,6 +11,8 @@ from jobs.engine.steps.context import RunContext
 from jobs.engine.steps.mover_process import MoverProcess
 from jobs.engine.steps.verdict import APPENDS, Sent, missing_rows
 
+EXCLUSIVE = ("duckdb",)  # kinds of stores that nobody else may have open while they are written
+
 
 class Counter:
     """One counting mover for the whole run: started beside the target, so that its own start costs no time."""
@@ -25,7 +27,7 @@ class Counter:
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
         self._waiting: dict[str, Callable[[], None]] = {}
-        self._is_asked = self._is_answered = False
+        self._is_asked = self._is_answered = self._is_there = False
         self.verified: dict[str, bool | None] = {}
 
     @property
@@ -41,6 +43,11 @@ class Counter:
     def hang_up(self) -> None:
         """Nothing more will be asked."""
         self._process.hang_up()
+
+    @property
+    def is_in_the_way(self) -> bool:
+        """Whether the target must wait: nobody can write a DuckDB file while it is read."""
+        return self._kind in EXCLUSIVE and not self._is_there and not self._process.has_ended
 
     @property
     def wants_keys(self) -> bool:
@@ -59,6 +66,7 @@ class Counter:
         if kind != "counted":
             return
         tables = event.get("tables") or {}
+        self._is_there = True  # what it read at its start is closed again
         if event.get("when") == "before":
             for stream, facts in tables.items():
                 self._before[stream] = facts

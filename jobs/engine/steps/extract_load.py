@@ -42,6 +42,7 @@ class ExtractLoadRunner:
         self._relay: MoverProcess | None = None
         self._counter: Counter | None = None
         self._waiting: int | None = None  # the writing end of the pipe that the tap is to get
+        self._held: int | None = None  # the reading end of the pipe that the target is to get
         self._start_failure: Failure | None = None
         self._ended_at: dict[str, float] = {}
         self._told_exit = False
@@ -93,7 +94,8 @@ class ExtractLoadRunner:
         try:
             if loader.store:
                 self._counter = Counter(context, loader, self._step.mover)
-            self._target = start_connector(context, loader, [], stdin=target_reading, on_stdout=self._on_target_line)
+            self._held = os.dup(target_reading)
+            self._start_held_target()
             relay_spec = {
                 "gate": self._counter is not None,
                 "keys": self._counter is not None and self._counter.wants_keys,
@@ -111,6 +113,17 @@ class ExtractLoadRunner:
         finally:
             for end in (tap_reading, tap_writing, target_reading, target_writing):
                 os.close(end)
+
+    def _start_held_target(self) -> None:
+        """Start the target, unless the counter still has its store open: then it is tried again a moment later."""
+        loader = self._step.loader
+        if self._held is None or loader is None or (self._counter is not None and self._counter.is_in_the_way):
+            return
+        reading, self._held = self._held, None
+        try:
+            self._target = start_connector(self._context, loader, [], stdin=reading, on_stdout=self._on_target_line)
+        finally:
+            os.close(reading)
 
     def _start_source(self, writing: int) -> None:
         spec = {**self._step.mover, "state": self._step.state, "full_refresh": self._step.full_refresh}
@@ -196,13 +209,14 @@ class ExtractLoadRunner:
         if self._counter is not None and self._counter.has_ended:
             self._counter.release()
         if self._start_failure is None:
+            self._try_held_target()
             self._tell_store()
             self._end_the_other(now)
             self._end_lingering(now)
             if not self._is_saved and now - self._saved_at >= SAVE_SECONDS:
                 self._save(is_partial=True)
         pair = [child for child in self.children if self._counter is None or child is not self._counter.child]
-        if not self._context.processes.is_done(pair):
+        if self._held is not None or not self._context.processes.is_done(pair):
             return False
         return self._counter is None or self._counter.finish(self._sent() if self._is_well() else None)
 
@@ -218,6 +232,13 @@ class ExtractLoadRunner:
             if child.poll():
                 self._ended_at.setdefault(child.name, child.ended or now)
 
+    def _try_held_target(self) -> None:
+        try:
+            self._start_held_target()
+        except CannotStart as error:
+            self._start_failure = error.failure
+            self._end_all()
+
     def _tell_store(self) -> None:
         """Our loader commits the rest only when it hears that the extractor ended well."""
         if self._store is None or self._told_exit:
@@ -229,9 +250,10 @@ class ExtractLoadRunner:
             self._store.tell({"extractor_exit": self._tap.exit_code})
 
     def _drop_waiting(self) -> None:
-        if self._waiting is not None:
-            os.close(self._waiting)
-            self._waiting = None
+        for end in (self._waiting, self._held):
+            if end is not None:
+                os.close(end)
+        self._waiting = self._held = None
 
     def _end_the_other(self, now: float) -> None:
         """A side that ended before its time, or failed, ends the other: it could wait for its source for hours."""
@@ -311,7 +333,12 @@ class ExtractLoadRunner:
         is_cut = self._relay is not None and not self._relay.result and relay is None
         if is_cut and loader.exit_code == 0 and loader.at < extractor.at:
             return _stopped_reading(self._step.loader)  # not everything was passed on, though nobody refused anything
-        return first_failure(extractor, loader, relay)
+        failure = first_failure(extractor, loader, relay)
+        if failure is None and self._relay is not None:
+            failure = (
+                self._relay.judge()
+            )  # both ended well, yet what stands between them did not: nothing was passed on
+        return failure
 
     def _ended(self, side: Program | MoverProcess | None, *, doing: str) -> Ended | None:
         if side is None:
