@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +12,9 @@ from django.conf import settings
 
 from eltsite.errors import Invalid
 from jobs import folders
-from jobs.definitions import ends_of
+from jobs.definitions import End, ends_of, ends_of_component
 from jobs.status import JobType
-from pipelines.models import Pipeline
+from pipelines.models import DataComponent, Pipeline
 from pipelines.plugins import is_local
 from workspaces.models import Workspace
 
@@ -27,7 +29,9 @@ class Needs:
     required_host: str = ""
 
 
-def needs_of(workspace: Workspace, pipeline: Pipeline | None, job_type: str) -> Needs:
+def needs_of(
+    workspace: Workspace, pipeline: Pipeline | None, job_type: str, component: DataComponent | None = None
+) -> Needs:
     """What a job of this type and pipeline needs, by the definitions as they are now.
 
     Definitions with faults need nothing: such a job starts at once, and ends saying what is wrong.
@@ -35,17 +39,36 @@ def needs_of(workspace: Workspace, pipeline: Pipeline | None, job_type: str) -> 
     home = workspace.home_host
     if job_type == JobType.WORKSPACE_INIT:
         return Needs(_store_key(workspace, "target-duckdb", {"path": WAREHOUSE}), home)
-    if pipeline is None:
-        return Needs()
     try:
-        ends = ends_of(pipeline)
+        if pipeline is not None:
+            ends = ends_of(pipeline)
+        elif component is not None:
+            ends = ends_of_component(component)
+        else:
+            return Needs()
     except Invalid:
         return Needs()
     is_tied = any(is_local(end.plugin, end.settings) for end in ends.both)
     key = ""
     if ends.loader is not None and job_type != JobType.PIPELINE_CONFIG:
-        key = _store_key(workspace, ends.loader.plugin.name, ends.loader.settings)
+        key = _key_of(workspace, ends.loader)
     return Needs(key, home if is_tied else "")
+
+
+def _key_of(workspace: Workspace, loader: End) -> str:
+    """What a loader's job holds. A connector's definition says where its store is, where that is a file."""
+    plugin, settings = loader.plugin, loader.settings
+    if plugin.is_native:
+        return _store_key(workspace, plugin.name, settings)
+    if plugin.store.get("kind") != "duckdb":
+        return ""
+    path = fill(str(plugin.store.get("path") or ""), settings)
+    return _store_key(workspace, "target-duckdb", {"path": os.path.join("files", path)}) if path else ""
+
+
+def fill(pattern: str, settings: Mapping[str, Any]) -> str:
+    """A text of a definition's `store` with the settings' values in place of {name}."""
+    return re.sub(r"\{([^{}]+)\}", lambda found: str(settings.get(found[1]) or ""), pattern)
 
 
 def _store_key(workspace: Workspace, plugin: str, values: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         from jobs import checks, receivers  # noqa: F401 - connecting them is the point
-        from jobs.engine.process import die_with_parent
+        from jobs.engine.launch import die_with_parent
 
         # A service started by one of ours ends with it, and so does everything it forks: a killed parent leaves
         # nothing behind that goes on claiming or writing.

@@ -36,7 +36,7 @@ def claim_job(*, worker_id: str | None, now: datetime | None = None) -> Job | No
     )
     explain_blocked(held)
     candidates = Job.objects.all().claimable(settings.ELTSITE_HOST, now).exclude(exclusive_key__in=held)
-    for job in candidates.select_related("workspace", "pipeline")[:CANDIDATES]:
+    for job in candidates.select_related("workspace", "pipeline", "component")[:CANDIDATES]:
         if _claim(job, worker=worker, now=now):
             return job
     return None
@@ -44,7 +44,7 @@ def claim_job(*, worker_id: str | None, now: datetime | None = None) -> Job | No
 
 def _claim(job: Job, *, worker: Worker | None, now: datetime) -> bool:
     """One try. The definitions may have changed while it was queued: what it needs is looked up again."""
-    needs = needs_of(job.workspace, job.pipeline, job.type)
+    needs = needs_of(job.workspace, job.pipeline, job.type, job.component)
     if needs.required_host not in ("", settings.ELTSITE_HOST):
         Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED).update(required_host=needs.required_host)
         return False

@@ -56,3 +56,10 @@ def ends_of(pipeline: Pipeline) -> Ends:
         return None
 
     return Ends(first(PluginType.EXTRACTOR), first(PluginType.LOADER))
+
+
+def ends_of_component(component: DataComponent) -> Ends:
+    """A component tested by itself. Raises Invalid where its settings have faults."""
+    part = part_of(component)
+    end = End(component, part.plugin, load_settings(part, variables_of(component.workspace)))
+    return Ends(end if part.plugin.is_extractor else None, end if part.plugin.is_loader else None)

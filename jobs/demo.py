@@ -19,8 +19,8 @@ from jobs import demo_shop, folders
 from jobs.engine.executor import execute_run
 from jobs.engine.interface import Outcome, RunSpec, Step, StopRequest
 from jobs.models import Job
+from jobs.run_steps import MEMORY_BYTES
 from jobs.services import PipelineBusy, create_job
-from jobs.specs import MEMORY_BYTES
 from jobs.status import TERMINAL, Trigger
 from pipelines.models import DataPlugin, Pipeline, PipelineStatus
 from pipelines.plugins import NATIVE

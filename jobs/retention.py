@@ -9,11 +9,13 @@ from django.db import transaction
 from django.db.models import Max
 
 from jobs.counters import count_job
+from jobs.engine.venvs import remove_environment, remove_leavings, unused
 from jobs.models import Job, LogChunk, SkippedSlot
 from jobs.status import TERMINAL, JobStatus, JobType
 from pipelines.models import PipelineStateChange
 
 BATCH = 200
+ENVIRONMENT_DAYS = 30  # an environment that no run used for so long goes; the next that needs it builds it again
 
 
 def keep_forever() -> set[object]:
@@ -64,3 +66,11 @@ def _drop_state_changes(limit: datetime, count: int) -> None:
     newest = PipelineStateChange.objects.order_by().values("state").annotate(newest=Max("pk")).values("newest")
     old = PipelineStateChange.objects.filter(created_at__lt=limit).exclude(pk__in=newest)
     PipelineStateChange.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:count])).delete()
+
+
+def drop_unused_environments() -> int:
+    """Remove environments of this host that nobody uses any more, and what dead builders left; how many."""
+    folder = settings.ELTSITE_ENVIRONMENTS
+    remove_leavings(folder)
+    found = unused(folder, (), older_than_seconds=ENVIRONMENT_DAYS * 86_400)
+    return sum(remove_environment(folder, digest) for digest in found)

@@ -51,6 +51,7 @@ def execute_job(job: Job) -> None:
         spec, state = build_run_spec(job)
         store = DatabaseStateStore(job, claim=claim, state=state)
         result, stop = execute_run(spec, log=sink, state=store, control=control)
+        control.store_findings()
         ending = ending_of(job, control, result, stop)
     except ClaimLost:
         logger.warning("job %s is no longer ours", job.number, extra={"action": "claim-lost"})

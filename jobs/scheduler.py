@@ -19,7 +19,7 @@ from jobs.deletions import purge_deleted
 from jobs.engine.process import kill_marked, marked_processes
 from jobs.finishing import fail_lost_jobs
 from jobs.models import Job, SkippedSlot, Worker
-from jobs.retention import drop_old
+from jobs.retention import drop_old, drop_unused_environments
 from jobs.services import PipelineBusy, PipelineNotReady, create_job
 from jobs.status import STALE_SECONDS, JobStatus, Trigger
 from pipelines.cron import next_run_at
@@ -127,10 +127,12 @@ def _job_of(mark: str) -> UUID | None:
 
 
 def retain(now: datetime) -> None:
-    """Drop old logs and jobs."""
+    """Drop old logs and jobs, and environments that nobody uses."""
     logs, jobs = drop_old(now)
     if logs or jobs:
         logger.info("dropped %s old log(s) and %s old job(s)", logs, jobs, extra={"action": "retain"})
+    if gone := drop_unused_environments():
+        logger.info("removed %s unused environment(s)", gone, extra={"action": "retain"})
 
 
 def finish_deletions(now: datetime) -> None:

@@ -18,7 +18,10 @@ from workspaces.serializers import ProfileSerializer
 
 EMBEDS = ("pipeline__steps__component__plugin", "pipeline__triggered_by", "created_by")
 # Read by no list body, and long.
-LONG_COLUMNS = ("error", "steps", "streams", "models_built", "checks", "state_before", "state_after")
+LONG_COLUMNS = (
+    *("error", "steps", "streams", "models_built", "checks", "samples", "environments"),
+    *("state_before", "state_after"),
+)
 
 
 class JobSerializer(HALSerializer):
@@ -93,8 +96,14 @@ class JobDetailSerializer(JobSerializer):
     streams = serializers.JSONField()
     models = serializers.JSONField(source="models_built")
     checks = serializers.JSONField()
+    environments = serializers.JSONField()
+    samples = serializers.SerializerMethodField()
     bytesRead = serializers.IntegerField(source="bytes_read")
     peakMemoryBytes = serializers.IntegerField(source="peak_memory_bytes")
+
+    def get_samples(self, job: Job) -> list[dict[str, Any]] | None:
+        """Sample rows, for those who may run pipelines: they are the source's data."""
+        return job.samples if self.context["access"].can(job.workspace_id, RUN) else None
 
     def get_queuedReason(self, job: Job) -> str:
         """Why it still waits, as things are now."""

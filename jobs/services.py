@@ -15,7 +15,7 @@ from jobs.counters import count_job, move_job
 from jobs.models import Job, Worker
 from jobs.queue import wake
 from jobs.status import ACTIVE, STALE_SECONDS, TERMINAL, JobStatus, JobType, StopReason, Trigger
-from pipelines.models import Pipeline, PipelineStatus
+from pipelines.models import DataComponent, Pipeline, PipelineStatus
 from workspaces.models import Workspace
 
 if TYPE_CHECKING:
@@ -98,10 +98,24 @@ def create_workspace_job(workspace: Workspace, *, type: str, user: User | None =
         )
 
 
+def create_component_test(component: DataComponent, *, user: User | None = None, trigger: str = Trigger.MANUAL) -> Job:
+    """Queue a test of one component by itself: its connection, its streams, a few rows; nothing is loaded."""
+    with transaction.atomic():
+        return _insert_job(
+            component.workspace,
+            pipeline=None,
+            component=component,
+            type=JobType.COMPONENT_TEST,
+            trigger=trigger,
+            created_by=user,
+            created_at=timezone.now(),
+        )
+
+
 def _insert_job(workspace: Workspace, *, pipeline: Pipeline | None, type: str, **values: Any) -> Job:
     Workspace.objects.filter(pk=workspace.pk).update(next_job_number=F("next_job_number") + 1)
     number = Workspace.objects.values_list("next_job_number", flat=True).get(pk=workspace.pk) - 1
-    needs = needs_of(workspace, pipeline, type)
+    needs = needs_of(workspace, pipeline, type, values.get("component"))
     if pipeline is not None:
         values.setdefault("timeout_seconds", pipeline.deadline_seconds)
         values.setdefault("max_attempts", pipeline.max_retries if type == JobType.PIPELINE_RUN else 0)

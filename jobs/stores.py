@@ -16,6 +16,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from jobs.engine.interface import StopRequest
+from jobs.findings import event_of_catalog, keep_finding
 from jobs.log_lines import LogLine, pack
 from jobs.models import Job, LogChunk
 from jobs.status import HEARTBEAT_SECONDS, LEASE_SECONDS, JobStatus
@@ -135,6 +136,9 @@ class JobControl:
         self.streams: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
         self.checks: list[dict[str, Any]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.environments: list[dict[str, Any]] = []
+        self._findings: list[dict[str, Any]] = []  # for later runs: not of the job's row
 
     def poll(self) -> StopRequest | None:
         """Store progress, keep the heartbeat, look for a stop. Without the database for too long the run ends."""
@@ -151,6 +155,7 @@ class JobControl:
 
     def _exchange(self) -> StopRequest | None:
         self._sink.flush()
+        self.store_findings()
         mine = Job.objects.filter(pk=self._job_id, claim_token=self._claim, status=JobStatus.RUNNING)
         changes = self.changes() if self._is_dirty else {}
         if time.monotonic() - self._beat >= HEARTBEAT_SECONDS:
@@ -178,6 +183,21 @@ class JobControl:
             self.models[values["name"]] = values
         elif kind == "check":
             self.checks.append(values)
+        elif kind == "sample":
+            self.samples.append(values)
+        elif kind == "catalog":
+            self._findings.append(event_of_catalog(values, self._job_id))
+        elif kind == "environment":
+            self._findings.append({"kind": kind, **values})
+            if not values.get("error"):
+                shown = ("name", "requirements", "digest", "packages")
+                self.environments.append({name: values.get(name) for name in shown})
+
+    def store_findings(self) -> None:
+        """What the run found out for later ones: catalogs and resolved versions. Raises the database's faults."""
+        while self._findings:
+            keep_finding(self._findings[0])
+            self._findings.pop(0)
 
     def changes(self) -> dict[str, Any]:
         """The columns that hold the progress."""
@@ -187,6 +207,8 @@ class JobControl:
             "streams": streams,
             "models_built": list(self.models.values()),
             "checks": self.checks,
+            "samples": self.samples,
+            "environments": self.environments,
             "rows_read": sum(stream.get("rows_read") or 0 for stream in streams),
             "rows_written": sum(stream.get("rows_written") or 0 for stream in streams),
             "bytes_read": sum(stream.get("bytes") or 0 for stream in streams),

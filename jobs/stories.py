@@ -175,6 +175,7 @@ class StepRow:
     exit_code: int | None
     usual_end: float | None
     is_part: bool = False
+    note: str = ""
 
     @property
     def failed(self) -> bool:
@@ -199,7 +200,37 @@ def gantt_of(job: Job, *, usual: Usual, now: datetime) -> Gantt:
     elapsed = ran_for(job, now) or 0
     running = job.status == JobStatus.RUNNING
     total = max(elapsed, (usual.seconds or 0) if running else 0, 0.1) * 1.02
-    return Gantt([_step_row(job, step, elapsed, usual if running else Usual()) for step in job.steps], total)
+    rows = []
+    for step in job.steps:
+        row = _step_row(job, step, elapsed, usual if running else Usual())
+        rows += [row, *_part_rows(row, step)]
+    return Gantt(rows, total)
+
+
+def _part_rows(row: StepRow, step: Mapping[str, Any]) -> list[StepRow]:
+    """The processes of a step, the first that failed by itself marked as such."""
+    found, has_failed = [], False
+    for part in step.get("parts") or ():
+        code = part.get("exit_code")
+        status = "stopped" if part.get("was_ended") or code is None else "error" if code else "complete"
+        note = "ended with it" if part.get("was_ended") else "failed" if status == "error" else ""
+        if status == "error" and not has_failed:
+            note, has_failed = "failed first", True
+        start = (row.span.start if row.span else 0.0) + float(part.get("after") or 0)
+        seconds = float(part.get("seconds") or 0)
+        found.append(
+            StepRow(
+                name=str(part.get("name") or ""),
+                status=status,
+                span=Span(start, start + seconds, status) if row.span else None,
+                seconds=seconds,
+                exit_code=code,
+                usual_end=None,
+                is_part=True,
+                note=note,
+            )
+        )
+    return found
 
 
 def _step_row(job: Job, step: Mapping[str, Any], elapsed: float, usual: Usual) -> StepRow:

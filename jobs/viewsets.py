@@ -19,9 +19,9 @@ from jobs.filters import JobFilter
 from jobs.log_streams import FOLLOWERS, FollowedLog, as_ndjson, as_text, end_of_log, written_so_far
 from jobs.models import Job
 from jobs.serializers import EMBEDS, LONG_COLUMNS, JobDetailSerializer, JobSerializer, read_new_job
-from jobs.services import create_job, delete_job, request_stop
-from jobs.status import JobStatus, Trigger
-from pipelines.models import Pipeline
+from jobs.services import create_component_test, create_job, delete_job, request_stop
+from jobs.status import JobStatus, JobType, Trigger
+from pipelines.models import DataComponent, Pipeline
 from workspaces.models import Workspace
 from workspaces.permissions import RUN, WRITE
 from workspaces.viewsets import CollectionView, ResourceView
@@ -82,6 +82,28 @@ class PipelineJobsView(JobCollectionView):
         job = create_job(pipeline, trigger=Trigger.API, user=request.user, full_refresh=full_refresh)
         headers = {"Location": href(request, "api-job", job.pk)}
         return Response(self.shape(JobDetailSerializer, job), status=201, headers=headers)
+
+
+class PipelineVerificationView(ResourceView):
+    """POST /api/pipelines/{id}/verification: a job that shows the environment, tests both ends and samples rows."""
+
+    verbs = {"POST": RUN}
+
+    def post(self, request: Request, pipeline_id: Any) -> Response:
+        pipeline = self.find(Pipeline.objects.select_related("workspace"), pipeline_id)
+        job = create_job(pipeline, type=JobType.PIPELINE_ENV, trigger=Trigger.API, user=request.user)
+        return Response(self.shape(JobDetailSerializer, job))
+
+
+class ComponentVerificationView(ResourceView):
+    """POST /api/datacomponents/{id}/verification: the same of one component by itself."""
+
+    verbs = {"POST": RUN}
+
+    def post(self, request: Request, component_id: Any) -> Response:
+        component = self.find(DataComponent.objects.select_related("workspace"), component_id)
+        job = create_component_test(component, user=request.user, trigger=Trigger.API)
+        return Response(self.shape(JobDetailSerializer, job))
 
 
 class JobView(ResourceView):

@@ -21,6 +21,8 @@ def headline_of(job: Job, facts: Mapping[str, Any]) -> str:
         return "Ready to run" + (f", with {counted(warned, 'warning')}" if warned else "")
     if job.type == JobType.PIPELINE_ENV:
         return f"Both ends answer: {counted(len(facts['checks']), 'check')} passed"
+    if job.type == JobType.COMPONENT_TEST:
+        return f"It answers: {counted(len(facts['checks']), 'check')} passed"
     return _run_headline(facts)
 
 

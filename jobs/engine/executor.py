@@ -13,26 +13,38 @@ from typing import Any
 from jobs.engine.interface import (
     AnyStep,
     Control,
+    DiscoverStep,
     EnvironmentStep,
+    ExtractLoadStep,
     Failure,
     LogSink,
     Outcome,
+    ProbeStep,
     RunResult,
     RunSpec,
+    SampleStep,
     StateStore,
     Step,
     StopRequest,
+    TargetTestStep,
 )
 from jobs.engine.process import Child, ProcessGroup, exit_code_of
 from jobs.engine.redact import Redactor, clean
 from jobs.engine.steps.context import RunContext, StepRunner
+from jobs.engine.steps.discover import DiscoverRunner, ProbeRunner, SampleRunner, TargetTestRunner
 from jobs.engine.steps.environment import EnvironmentRunner
+from jobs.engine.steps.extract_load import ExtractLoadRunner
 from jobs.engine.steps.mover import MoverStep, sentence_of
 
 # What runs each kind of step.
 RUNNERS: dict[type[AnyStep], Callable[[Any, RunContext], StepRunner]] = {
     Step: MoverStep,
     EnvironmentStep: EnvironmentRunner,
+    ProbeStep: ProbeRunner,
+    DiscoverStep: DiscoverRunner,
+    SampleStep: SampleRunner,
+    TargetTestStep: TargetTestRunner,
+    ExtractLoadStep: ExtractLoadRunner,
 }
 
 POLL_SECONDS = 0.5
@@ -137,7 +149,8 @@ class Executor:
         finally:
             runner.close()
             seconds = round(time.monotonic() - started, 3)
-            self._control.progress({**facts, "status": status, "seconds": seconds, **ends_of_step(runner.children)})
+            ends = ends_of_step(runner.children, started=started)
+            self._control.progress({**facts, "status": status, "seconds": seconds, **ends})
 
     def _pump(self, runner: StepRunner) -> None:
         checked = time.monotonic()
@@ -177,18 +190,33 @@ class Executor:
 
 
 def exit_code_of_step(children: Sequence[Child]) -> int:
-    """The exit code of the first process that failed; 0 where none did."""
-    codes = [exit_code_of(child.returncode) for child in children if child.returncode is not None]
-    return next((code for code in codes if code), 0)
+    """The exit code of the process that failed first, by itself; 0 where none did."""
+    failed = [child for child in children if child.returncode]
+    by_themselves = [child for child in failed if not child.was_ended] or failed
+    first = min(by_themselves, key=lambda child: child.ended or 0.0, default=None)
+    return exit_code_of(first.returncode or 0) if first else 0
 
 
-def ends_of_step(children: Sequence[Child]) -> dict[str, Any]:
-    """What is kept of a step's processes: exit codes, and the memory of the largest."""
-    codes = {child.name: exit_code_of(child.returncode) for child in children if child.returncode is not None}
+def ends_of_step(children: Sequence[Child], *, started: float) -> dict[str, Any]:
+    """What is kept of a step's processes: exit codes, the memory of the largest, the processor time of all.
+
+    Where there are several, `parts` tells of each when it ran, in seconds from the step's start.
+    """
+    parts = [
+        {
+            "name": child.name,
+            "after": round(child.started - started, 3),
+            "seconds": round((child.ended or time.monotonic()) - child.started, 3),
+            "exit_code": None if child.returncode is None else exit_code_of(child.returncode),
+            "was_ended": child.was_ended,
+        }
+        for child in children
+    ]
     return {
-        "exit_code": exit_code_of_step(children) if codes else None,
-        "exit_codes": codes if len(codes) > 1 else None,
+        "exit_code": exit_code_of_step(children) if any(child.returncode is not None for child in children) else None,
+        "parts": parts if len(parts) > 1 else [],
         "peak_memory_bytes": max((child.peak_memory_bytes for child in children), default=0),
+        "cpu_seconds": round(sum(child.cpu_seconds for child in children), 3),
     }
 
 

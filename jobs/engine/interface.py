@@ -63,6 +63,14 @@ class Connector:
 
 
 @dataclass(frozen=True)
+class ProbeStep:
+    """See whether a connector's program is in its environment."""
+
+    name: str
+    connector: Connector
+
+
+@dataclass(frozen=True)
 class DiscoverStep:
     """Ask a tap what its source holds."""
 
@@ -106,7 +114,7 @@ class ExtractLoadStep:
     full_refresh: bool = False
 
 
-AnyStep = Step | EnvironmentStep | DiscoverStep | SampleStep | TargetTestStep | ExtractLoadStep
+AnyStep = Step | EnvironmentStep | ProbeStep | DiscoverStep | SampleStep | TargetTestStep | ExtractLoadStep
 
 
 @dataclass(frozen=True)

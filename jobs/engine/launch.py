@@ -1,4 +1,4 @@
-"""Starts a program that is not ours: gives up root for good, asks to die with the supervisor, then becomes the program.
+"""Giving up root and dying with the supervisor; and, as a program, starting one that is not ours.
 
 python -I -S launch.py --parent PID [--run-as UID:GID] -- PROGRAM ARGUMENT...
 
@@ -12,6 +12,26 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+
+
+def become(user_id: int, group_id: int) -> None:
+    """Give up root for good: groups first, then the group, then the user."""
+    os.setgroups([])
+    os.setresgid(group_id, group_id, group_id)
+    os.setresuid(user_id, user_id, user_id)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the starting thread of the parent ends; leave at once when it already has."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    # A process that changed its user is not dumpable, and could not follow its own /proc/self/cwd.
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def main(argv: list[str]) -> int:
@@ -22,14 +42,9 @@ def main(argv: list[str]) -> int:
     os.umask(0o007)
     if "--run-as" in options:
         user_id, group_id = (int(part) for part in options["--run-as"].split(":"))
-        os.setgroups([])
-        os.setresgid(group_id, group_id, group_id)
-        os.setresuid(user_id, user_id, user_id)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != int(options["--parent"]):
-            return 1
-    # What this interpreter ignores would be ignored by the program too: a broken pipe must end it.
+        become(user_id, group_id)
+    die_with_parent(int(options["--parent"]))
+    # What this interpreter ignores would be ignored by the program too, and a broken pipe must end it.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         os.execv(program[0], program)

@@ -25,7 +25,6 @@ MARK = "ELTSITE_JOB"
 CHUNK = 256 * 1024  # bytes read at once from a pipe
 LONGEST_LINE = 1024 * 1024  # bytes; a longer line is cut into several
 PR_SET_CHILD_SUBREAPER = 36
-PR_SET_PDEATHSIG = 1
 
 LineHandler = Callable[[str], None]
 
@@ -38,13 +37,6 @@ def _prctl(option: int, value: int) -> None:
 def become_subreaper() -> None:
     """Adopt descendants whose own parent ends, so that they stay in our tree."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
-def die_with_parent(parent: int) -> None:
-    """Be killed when the thread that started us ends; leave at once when the parent already has."""
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 LAUNCHER = Path(__file__).with_name("launch.py")
@@ -74,6 +66,8 @@ class Child:
     returncode: int | None = None
     ended: float | None = None
     peak_memory_bytes: int = 0
+    cpu_seconds: float = 0.0  # of it and of those it waited for
+    was_ended: bool = False  # by us, because of another's failure or because it had done enough
 
     def poll(self) -> bool:
         """Whether it has ended; notes its exit code and its peak memory when it has."""
@@ -82,6 +76,7 @@ class Child:
             if pid:
                 self.returncode = self.popen.returncode = os.waitstatus_to_exitcode(status)
                 self.ended = time.monotonic()
+                self.cpu_seconds = usage.ru_utime + usage.ru_stime
                 self.peak_memory_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return self.returncode is not None
 

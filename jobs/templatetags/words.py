@@ -33,6 +33,7 @@ TYPE_NAMES: dict[str, str] = {
     JobType.WORKSPACE_INIT: "Workspace set-up",
     JobType.PIPELINE_CONFIG: "Set-up",
     JobType.PIPELINE_ENV: "Test",
+    JobType.COMPONENT_TEST: "Component test",
     JobType.PIPELINE_RUN: "Run",
     JobType.COMPONENT_TEST: "Test of a component",
 }

@@ -9,13 +9,12 @@ that request); 5. only then read the specification, which comes from a person.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib
 import os
-import signal
 import sys
 import traceback
 
+from jobs.engine.launch import become, die_with_parent
 from jobs.engine.movers import paths
 from jobs.engine.movers.protocol import MoverError, emit, fall_silent, hear, log, speak_on
 
@@ -33,27 +32,6 @@ VERBS = {
     "discover": "jobs.engine.movers.discover",
     "sample": "jobs.engine.movers.discover",
 }
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-
-
-def become(user_id: int, group_id: int) -> None:
-    """Give up root for good: groups first, then the group, then the user."""
-    os.setgroups([])
-    os.setresgid(group_id, group_id, group_id)
-    os.setresuid(user_id, user_id, user_id)
-
-
-def die_with_parent(parent: int) -> None:
-    """Be killed when the starting thread of the parent ends; leave at once when it already has."""
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    # A process that changed its user is not dumpable, and could not follow its own /proc/self/cwd.
-    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def main() -> int:

@@ -220,7 +220,7 @@ class Relay:
 
     def _too_long(self) -> MoverError:
         return MoverError(
-            f"The extractor's line {self._lines:,} is longer than {LONGEST_LINE >> 20} MiB",
+            f"Line {self._lines:,} of the tap's output is longer than {LONGEST_LINE >> 20} MiB",
             reason="A Singer message is one line, and so long a one would fill the memory of whoever reads it.",
             remedy="Leave the stream or the column out that holds such values, or have the extractor split them.",
             code="singer-line",
@@ -230,9 +230,9 @@ class Relay:
     def _refused(self, line: bytes, why: str) -> MoverError:
         text = " ".join(line[:SHOWN].decode("utf-8", "replace").split())
         return MoverError(
-            f"The extractor's line {self._lines:,} is not a Singer message",
+            f"Line {self._lines:,} of the tap's output is not a Singer message",
             reason=f"{why.rstrip('.')}. The line is: {text}{'…' if len(line) > SHOWN else ''}",
-            remedy="An extractor writes messages to standard output and everything else to standard error. Use another"
+            remedy="A tap writes messages to standard output and everything else to standard error. Use another"
             " version of it, or report this to its makers.",
             code="singer-line",
             line=self._lines,

@@ -9,11 +9,19 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.engine.interface import DiscoverStep, Failure, SampleStep, TargetTestStep
+from jobs.engine.interface import DiscoverStep, Failure, ProbeStep, SampleStep, TargetTestStep
 from jobs.engine.process import Child
 from jobs.engine.singer import apply_selection, check_catalog, streams_of
 from jobs.engine.steps.context import RunContext
-from jobs.engine.steps.programs import CannotStart, Program, failure_of, private_file, start_connector
+from jobs.engine.steps.programs import (
+    CannotStart,
+    Program,
+    failure_of,
+    program_path,
+    selected_in,
+    selection_arguments,
+    start_connector,
+)
 
 KILL_SECONDS = 5.0  # between TERM and KILL for a tap that gave enough rows
 SHOWN = 200  # characters of a sample's value
@@ -85,9 +93,10 @@ class DiscoverRunner(ConnectorRunner):
             return _bad_catalog(tap.plugin, fault)
         self._context.catalogs[tap.name] = catalog
         streams = streams_of(apply_selection(catalog, tap.select, tap.metadata))
-        selected = [stream["name"] for stream in streams if stream["selected"]]
+        selected = selected_in(streams)
         event = {"event": "catalog", "component": self._step.component, "key": self._step.key}
-        self._context.control.progress({**event, "catalog": catalog, "streams": streams})
+        rules = {"select": list(tap.select), "metadata": dict(tap.metadata)}
+        self._context.control.progress({**event, "catalog": catalog, **rules})
         self._check(f"Streams of {tap.name}", ok=True, text=f"{len(streams)} found, {len(selected)} of them selected")
         return None
 
@@ -106,15 +115,10 @@ class SampleRunner(ConnectorRunner):
     def start(self) -> None:
         """As a run would start it, without state."""
         tap = self._step.extractor
-        raw = self._step.catalog or self._context.catalogs.get(tap.name)
-        arguments: list[str] = []
-        if raw is not None and tap.capabilities & {"catalog", "properties"}:
-            catalog = apply_selection(raw, tap.select, tap.metadata)
-            self._wanted = {stream["name"] for stream in streams_of(catalog) if stream["selected"]}
-            option = "--catalog" if "catalog" in tap.capabilities else "--properties"
-            arguments = [option, private_file(self._context, "catalog.json", catalog)]
         self._until = time.monotonic() + self._step.seconds
         try:
+            arguments, selected = selection_arguments(self._context, tap, self._step.catalog)
+            self._wanted = set(selected)
             self._program = start_connector(self._context, tap, arguments, on_stdout=self._on_line)
         except CannotStart as error:
             self._failure = error.failure
@@ -141,8 +145,8 @@ class SampleRunner(ConnectorRunner):
             return True
         now = time.monotonic()
         if not program.has_ended and (self._is_enough() or now > self._until):
-            if not program.was_ended:
-                program.was_ended, self._asked_at = True, now
+            if not program.child.was_ended:
+                program.child.was_ended, self._asked_at = True, now
                 program.child.signal(signal.SIGTERM)
             elif now - self._asked_at > KILL_SECONDS:
                 program.child.signal(signal.SIGKILL)
@@ -156,7 +160,7 @@ class SampleRunner(ConnectorRunner):
         """A tap that failed before it gave anything has failed; one that we ended has not."""
         tap, program = self._step.extractor, self._program
         failure = self._failure
-        if failure is None and program is not None and program.exit_code and not program.was_ended:
+        if failure is None and program is not None and program.exit_code and not program.child.was_ended:
             failure = failure_of(program, doing="read its source")
         for stream, rows in self._rows.items():
             columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -165,6 +169,28 @@ class SampleRunner(ConnectorRunner):
         count = sum(len(rows) for rows in self._rows.values())
         text = failure.headline if failure else f"{count} rows of {len(self._rows)} streams; none was loaded"
         self._check(f"Sample rows of {tap.name}", ok=failure is None, text=text)
+        return failure
+
+
+class ProbeRunner(ConnectorRunner):
+    """Looks whether a connector's program is in its environment. Opens nothing, starts nothing."""
+
+    def __init__(self, step: ProbeStep, context: RunContext) -> None:
+        super().__init__(context)
+        self._step = step
+
+    def start(self) -> None:
+        """Only the file is looked for."""
+        try:
+            program_path(self._context, self._step.connector)
+        except CannotStart as error:
+            self._failure = error.failure
+
+    def judge(self) -> Failure | None:
+        """Why it could not be started."""
+        connector, failure = self._step.connector, self._failure
+        text = failure.headline if failure else f"{connector.plugin} is installed"
+        self._check(connector.name, ok=failure is None, text=text)
         return failure
 
 

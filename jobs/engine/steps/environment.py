@@ -354,6 +354,7 @@ class Build:
                 "event": "environment",
                 "name": self._environment.name,
                 "fingerprint": self._environment.fingerprint,
+                "requirements": self._environment.requirements,
                 "digest": self._digest,
                 "seconds": round(time.monotonic() - self._started, 3),
                 **facts,

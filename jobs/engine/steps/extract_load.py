@@ -17,11 +17,17 @@ from typing import Any
 
 from jobs.engine.interface import Connector, ExtractLoadStep, Failure
 from jobs.engine.process import Child, exit_code_of
-from jobs.engine.singer import apply_selection, streams_of, unmatched
 from jobs.engine.steps.context import RunContext
 from jobs.engine.steps.counting import Counter
 from jobs.engine.steps.mover_process import MoverProcess
-from jobs.engine.steps.programs import CannotStart, Program, failure_of, private_file, start_connector
+from jobs.engine.steps.programs import (
+    CannotStart,
+    Program,
+    failure_of,
+    private_file,
+    selection_arguments,
+    start_connector,
+)
 from jobs.engine.steps.verdict import Ended, first_failure
 
 LINGER_SECONDS = 5.0  # what an ended extractor started may still hold its pipe open for
@@ -132,24 +138,10 @@ class ExtractLoadRunner:
         )
 
     def _start_tap(self, tap: Connector, writing: int, state: Mapping[str, Any]) -> None:
-        arguments = [*self._catalog_arguments(tap)]
+        arguments, _ = selection_arguments(self._context, tap, self._step.catalog)
         if state and not self._step.full_refresh and "state" in tap.capabilities:
             arguments += ["--state", private_file(self._context, "state.json", state)]
         self._tap = start_connector(self._context, tap, arguments, stdout=writing)
-
-    def _catalog_arguments(self, tap: Connector) -> list[str]:
-        raw = self._step.catalog or self._context.catalogs.get(tap.name)
-        if raw is None or not tap.capabilities & {"catalog", "properties"}:
-            return []
-        catalog = apply_selection(raw, tap.select, tap.metadata)
-        for rule in unmatched(tap.select, raw):
-            self._context.write(
-                "eltsite", "warning", f"{tap.name}: the selection {rule} matches nothing of the catalog"
-            )
-        if not any(stream["selected"] for stream in streams_of(catalog)):
-            raise CannotStart(_nothing_selected(tap))
-        option = "--catalog" if "catalog" in tap.capabilities else "--properties"
-        return [option, private_file(self._context, "catalog.json", catalog)]
 
     # ---------- what the sides say ----------
 
@@ -267,7 +259,7 @@ class ExtractLoadRunner:
         asked = self._asked_at.get(side.child.name)
         if asked is None:
             self._asked_at[side.child.name] = now
-            side.was_ended = True
+            side.child.was_ended = True
             side.child.signal(signal.SIGTERM)
         elif now - asked > KILL_SECONDS:
             side.child.signal(signal.SIGKILL)
@@ -347,8 +339,8 @@ class ExtractLoadRunner:
         code = exit_code_of(side.child.returncode or 0)
         if isinstance(side, MoverProcess):
             failure = side.judge()
-            return Ended(code or (1 if failure else 0), at, failure, side.was_ended)
-        return Ended(code, at, failure_of(side, doing=doing) if code else None, side.was_ended)
+            return Ended(code or (1 if failure else 0), at, failure, side.child.was_ended)
+        return Ended(code, at, failure_of(side, doing=doing) if code else None, side.child.was_ended)
 
     def _finish_streams(self) -> None:
         verified = self._counter.verified if self._counter is not None else {}
@@ -368,16 +360,6 @@ class ExtractLoadRunner:
         self._state = dict(self._step.state)
         if self._sequence != self._step.sequence:
             self._save(is_partial=False)
-
-
-def _nothing_selected(tap: Connector) -> Failure:
-    rules = ", ".join(tap.select) or "the catalog's own"
-    return Failure(
-        f"No stream of {tap.name} is selected",
-        reason=f"The selection ({rules}) leaves nothing of what the source holds.",
-        remedy='Select at least one stream, for example with _select ["*.*"].',
-        details={"code": "nothing-selected"},
-    )
 
 
 def _stopped_reading(loader: Connector | None) -> Failure:

@@ -105,7 +105,9 @@ class MoverStep:
             self.finished = True
             self._context.control.progress({"event": kind, **event})
         else:
-            self._context.control.progress({"event": kind, **event})
+            # The control port keeps a catalog for the component it is of.
+            owner = {name: self._step.spec.get(name) for name in ("component", "key")} if kind == "catalog" else {}
+            self._context.control.progress({"event": kind, **event, **owner})
 
     def _save(self, event: Mapping[str, Any]) -> None:
         self._context.state.save(state=event["state"], epoch=event["epoch"], sequence=event["sequence"])

@@ -35,7 +35,6 @@ class MoverProcess:
         self._on_event = on_event
         self.failure: Failure | None = None
         self.result: dict[str, Any] = {}
-        self.was_ended = False
         self._finished = False
         spec_reading, self._telling = os.pipe()
         events_reading, events_writing = os.pipe()

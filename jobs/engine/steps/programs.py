@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.engine.hints import hint_of
 from jobs.engine.interface import Connector, Failure
 from jobs.engine.process import Child, LineHandler, exit_code_of, launched
-from jobs.engine.stderr import Story, hint_of, metric_of
+from jobs.engine.singer import apply_selection, replication_faults, streams_of, unmatched
+from jobs.engine.stderr import Story, metric_of
 from jobs.engine.steps.context import RunContext
 from jobs.engine.steps.mover import SIGNAL_NAMES
 from jobs.engine.venvs import executable_of
@@ -34,7 +36,6 @@ class Program:
     child: Child
     story: Story
     requests: dict[str, list[float]] = field(default_factory=dict)  # endpoint to count and seconds, of Singer's metrics
-    was_ended: bool = False  # by us, for another's failure
 
     @property
     def exit_code(self) -> int | None:
@@ -61,12 +62,7 @@ def start_connector(
     It works in the workspace's files, where the paths of its settings begin.
     """
     spec = context.spec
-    folder = context.environments.get(connector.fingerprint)
-    if folder is None:
-        raise CannotStart(_no_environment(connector))
-    path = executable_of(folder, connector.executable)
-    if isinstance(path, Failure):
-        raise CannotStart(path)
+    folder, path = program_path(context, connector)
     story = Story()
     requests: dict[str, list[float]] = {}
 
@@ -92,6 +88,44 @@ def start_connector(
     except OSError as error:
         raise CannotStart(_no_start(connector, str(error))) from error
     return Program(connector, child, story, requests)
+
+
+def program_path(context: RunContext, connector: Connector) -> tuple[str, str]:
+    """The folder of a connector's environment, and its program in it. Raises CannotStart."""
+    folder = context.environments.get(connector.fingerprint)
+    if folder is None:
+        raise CannotStart(_no_environment(connector))
+    path = executable_of(folder, connector.executable)
+    if isinstance(path, Failure):
+        raise CannotStart(path)
+    return folder, path
+
+
+def selection_arguments(
+    context: RunContext, tap: Connector, catalog: Mapping[str, Any] | None
+) -> tuple[list[str], list[str]]:
+    """How a tap is told what to read, and the names of the streams selected; nothing for one that is not told.
+
+    Raises CannotStart where no stream is left.
+    """
+    raw = catalog or context.catalogs.get(tap.name)
+    if raw is None or not tap.capabilities & {"catalog", "properties"}:
+        return [], []
+    for rule in unmatched(tap.select, raw):
+        context.write("eltsite", "warning", f"{tap.name}: the selection {rule} matches nothing of the catalog.")
+    chosen = apply_selection(raw, tap.select, tap.metadata)
+    for fault in replication_faults(chosen):
+        context.write("eltsite", "warning", f"{tap.name}: {fault}")
+    selected = selected_in(streams_of(chosen))
+    if not selected:
+        raise CannotStart(_nothing_selected(tap))
+    option = "--catalog" if "catalog" in tap.capabilities else "--properties"
+    return [option, private_file(context, "catalog.json", chosen)], selected
+
+
+def selected_in(streams: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the streams that are read."""
+    return [str(stream["name"]) for stream in streams if stream["selected"]]
 
 
 def environment_of(context: RunContext, connector: Connector, folder: str) -> dict[str, str]:
@@ -151,6 +185,16 @@ def _note(requests: dict[str, list[float]], metric: Mapping[str, Any]) -> None:
         value = metric.get("value")
         count[0] += 1
         count[1] += float(value) if isinstance(value, int | float) else 0.0
+
+
+def _nothing_selected(tap: Connector) -> Failure:
+    rules = ", ".join(tap.select) or "the catalog's own"
+    return Failure(
+        f"No stream of {tap.name} is selected",
+        reason=f"The selection ({rules}) leaves nothing of what the source holds.",
+        remedy='Select at least one stream, for example with _select ["*.*"].',
+        details={"code": "nothing-selected"},
+    )
 
 
 def _no_environment(connector: Connector) -> Failure:

@@ -1,0 +1,83 @@
+"""Who failed first, and when rows are missing: rules without processes."""
+
+import pytest
+
+from jobs.engine.interface import Failure
+from jobs.engine.steps.verdict import Ended, Sent, first_failure, missing_rows
+
+TAP, TARGET, LINE = Failure("tap failed"), Failure("target failed"), Failure("line refused")
+PIPE = Failure("tap ended with exit code 1: BrokenPipeError: [Errno 32] Broken pipe")
+
+
+def well(at):
+    return Ended(0, at)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "loader", "relay", "expected"),
+    [
+        (well(1), well(2), None, None),
+        (Ended(1, 1, TAP), well(2), None, TAP),
+        (Ended(1, 1, TAP), Ended(1, 2, TARGET), None, TAP),  # the target only saw half a line
+        (Ended(1, 2, TAP), Ended(1, 1, TARGET), None, TARGET),  # the tap only saw a broken pipe
+        (well(1), Ended(1, 2, TARGET), None, TARGET),
+        (Ended(143, 2, TAP, was_ended=True), Ended(1, 1, TARGET), None, TARGET),
+        (Ended(143, 2, TAP, was_ended=True), Ended(1, 3, TARGET), LINE, LINE),
+        (Ended(1, 2, PIPE), Ended(1, 3, TARGET), LINE, LINE),
+        (Ended(141, 2, TAP), well(3), LINE, LINE),
+        (Ended(137, 1, TAP), Ended(1, 3, TARGET), LINE, TAP),  # killed in the middle of a line
+        (well(1), Ended(1, 3, TARGET), LINE, LINE),
+    ],
+)
+def test_the_cause_is_named_and_not_its_echo(extractor, loader, relay, expected):
+    assert first_failure(extractor, loader, relay) is expected
+
+
+def table(rows, **more):
+    return {"rows": rows, "exists": rows is not None, **more}
+
+
+@pytest.mark.parametrize(
+    ("sent", "before", "after", "kind", "verified"),
+    [
+        (Sent(10), table(5), table(15), "jsonl", True),
+        (Sent(10), table(0), table(10), "postgresql", True),
+        (Sent(10), table(30), table(10), "postgresql", True),  # overwritten
+        (Sent(10, ["id"], 7), table(0), table(7), "postgresql", True),  # three were sent twice
+        (Sent(10, ["id"], 10), table(100), table(104), "postgresql", None),  # merged: not to be told by counting
+        (Sent(10, ["id"], 10), table(100), table(110), "postgresql", True),
+        (Sent(10, ["id"], None), table(0), table(9), "postgresql", None),  # too many keys to tell apart
+        (Sent(10), table(None), table(None, why="no such setting"), "postgresql", None),
+        (Sent(0), table(0), table(0), "jsonl", None),
+    ],
+)
+def test_what_counting_proves(sent, before, after, kind, verified):
+    after = {**after, "exists": True}
+    assert missing_rows("orders", sent, before, after, kind=kind, loader="target-x") == (verified, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "before", "after", "kind", "says"),
+    [
+        (Sent(10), table(5), table(14), "jsonl", "1 of 10 rows of stream orders are missing in target-x"),
+        (Sent(10, ["id"], 10), table(0), table(9), "duckdb", "1 of 10 rows of stream orders are missing"),
+        (Sent(10, ["id"], 10), table(4), table(3), "duckdb", "missing"),
+        (Sent(10), table(5), table(16), "csv", "1 rows too many of stream orders are in target-x"),
+        (Sent(10, ["id"], 10), table(50), table(52, missing=[[1]]), "duckdb", "Rows of stream orders are missing"),
+        (Sent(10), table(0), {"rows": None, "exists": False}, "duckdb", "10 of 10 rows of stream orders are missing"),
+    ],
+)
+def test_missing_rows_are_an_error_whatever_the_exit_code(sent, before, after, kind, says):
+    verified, failure = missing_rows("orders", sent, before, after, kind=kind, loader="target-x")
+
+    assert verified is False
+    assert says in failure.headline
+    assert failure.reason and failure.remedy
+    assert failure.details["stream"] == "orders"
+
+
+def test_a_missing_key_is_shown():
+    sent = Sent(3, ["region", "id"], 3, samples=[["EU", 1], ["EU", 2], ["EU", 3]])
+    _, failure = missing_rows("orders", sent, table(9), table(11, missing=[["EU", 1]]), kind="duckdb", loader="t")
+
+    assert "region EU, id 1" in failure.reason
