@@ -183,7 +183,7 @@ def test_csv_records_are_counted_across_line_ends_and_quotes(place: Workspace, c
     text = 'id,note\r\n1,"two\nlines, and a "" quote"\r\n2,""\r\n3,plain'
     place.write("a.csv", text)
     place.write("b.csv.gz", gzip.compress(text.encode()))
-    place.write("large.csv", "id,t\n" + '1,"x\n"\n' * 400_000)
+    place.write("large.csv", "id,t\n" + '1,"x\n\n"\n' * 400_000)
     path = {"kind": "csv", "path": "{folder}/{stream_lower}.csv{ending}"}
     found = counter({**path, "header": True})
     assert found.ask("after", "A", "large") == {
