@@ -153,7 +153,7 @@ class FilesLoad:
             return
         select = f"SELECT * FROM {self._rows_of(files)} WHERE {VERSION_COLUMN} IN ({', '.join(map(str, versions))})"
         names = [row[0] for row in self._writer.engine.execute(f"DESCRIBE {select}").fetchall()]
-        old, self._kept = self._new, []
+        old, self._kept = list(self._new), []
         after = self._write_file(select, names, source=None)
         self._new = [file for file in self._new if file not in old]
         for file in old:

@@ -68,6 +68,7 @@ def _take_jsonl(stream: SingerStream, path: str, line: int, version: int | None,
     rows = 0
     shown = paths.shown(path)
     envelope = stream.shape.envelope_type
+    stream.looked = False
     file: IO[bytes]
     try:
         with opener(path, "rb") as file:
@@ -106,6 +107,8 @@ def _take_parquet(stream: SingerStream, path: str, line: int, version: int | Non
         come = {name: kind for name, kind, *_ in engine.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
     except duckdb.Error as error:
         raise _refused(stream.name, line, f"{shown}: {failures.first_line(error)}.", file=shown) from error
+    known = {found.path[0] for found in stream.schema.properties if found.path}
+    stream.say_unknown([name for name in come if known and name not in known])
     extra = [(METADATA[-1], None)] if version is not None else []
     columns, values = [], []
     for found in stream.properties(extra):

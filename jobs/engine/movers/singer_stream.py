@@ -117,7 +117,11 @@ class SingerStream:
             unknown = self.shape.unknown(line, is_record=is_record)
         except UNDECODABLE:
             return
-        for name in unknown:
+        self.say_unknown(unknown)
+
+    def say_unknown(self, names: Sequence[str]) -> None:
+        """Properties that the schema does not have are not loaded: each is said once."""
+        for name in names:
             if name not in self._unknown:
                 self._unknown.add(name)
                 log(f"{self.name}: the schema does not have the property {name}; it is not loaded", level="warning")

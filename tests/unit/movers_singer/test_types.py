@@ -1,0 +1,223 @@
+"""Types follow from the JSON Schema, and no value changes on the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from jobs.engine.movers.singer_schema import read_schema
+from tests.unit.movers.conftest import Workspace, to_duckdb
+from tests.unit.movers_singer.conftest import Store, load, loaded, record, schema
+
+
+def utc(*parts: int) -> dt.datetime:
+    """An instant in UTC as the stores give it when asked for it without zone."""
+    return dt.datetime(*parts, tzinfo=dt.UTC).replace(tzinfo=None)  # type: ignore[misc,arg-type]
+
+
+ZONED = "TIMESTAMP WITH TIME ZONE"
+KINDS: list[tuple[dict[str, Any], str]] = [
+    ({"type": "integer"}, "BIGINT"),
+    ({"type": ["null", "integer"], "minimum": 0, "maximum": 2**64 - 1}, "HUGEINT"),
+    ({"type": "number"}, "DOUBLE"),
+    ({"type": ["integer", "number", "null"]}, "DOUBLE"),
+    ({"type": "number", "multipleOf": 0.01, "maximum": 99999999.99}, "DECIMAL(18,2)"),
+    ({"type": "number", "multipleOf": 0.0001}, "DECIMAL(38,4)"),
+    ({"type": "number", "multipleOf": 1e-38}, "DECIMAL(38,18)"),
+    ({"type": ["null", "string"], "format": "singer.decimal"}, "DECIMAL(38,18)"),
+    ({"type": "string", "format": "singer.decimal", "precision": 20, "scale": 4}, "DECIMAL(38,4)"),
+    ({"type": "boolean"}, "BOOLEAN"),
+    ({"type": "string"}, "VARCHAR"),
+    ({"type": "string", "format": "date-time"}, ZONED),
+    ({"type": "string", "format": "date"}, "DATE"),
+    ({"type": "string", "format": "time"}, "TIME"),
+    ({"type": "string", "format": "uuid"}, "VARCHAR"),
+    ({"type": "string", "contentMediaType": "image/png", "contentEncoding": "base64"}, "VARCHAR"),
+    ({"type": "object", "properties": {"a": {"type": "integer"}}}, "JSON"),
+    ({"type": "array", "items": {"type": "integer"}}, "JSON"),
+    ({}, "JSON"),
+    ({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}, ZONED),
+    ({"anyOf": [{"type": "string", "format": "date-time"}, {"type": ["string", "null"]}]}, "VARCHAR"),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "DOUBLE"),
+    ({"type": ["string", "integer"]}, "VARCHAR"),
+    ({"anyOf": [{"type": "object"}, {"type": "string"}]}, "JSON"),
+    ({"$ref": "#/definitions/money"}, "DECIMAL(38,2)"),
+    ({"anyOf": [{"$ref": "#/definitions/money"}, {"type": "null"}]}, "DECIMAL(38,2)"),
+    ({"allOf": [{"$ref": "#/definitions/money"}]}, "DECIMAL(38,2)"),
+    ({"$ref": "#/definitions/loop"}, "JSON"),
+    ({"type": ["null"]}, "VARCHAR"),
+]
+DEFINITIONS = {"money": {"type": ["number", "null"], "multipleOf": 0.01}, "loop": {"$ref": "#/definitions/loop"}}
+
+
+@pytest.mark.parametrize(("shape", "kind"), KINDS, ids=[json.dumps(shape)[:60] for shape, _ in KINDS])
+def test_the_type_of_a_property(shape: dict[str, Any], kind: str):
+    message = {"stream": "s", "schema": {"definitions": DEFINITIONS, "properties": {"x": shape}}}
+    read = json.loads(json.dumps(message), parse_float=Decimal)
+    (found,) = read_schema(read, line=1, flatten=False).properties
+    assert found.kind == kind
+
+
+ALL = {
+    "id": {"type": "integer"},
+    "big": {"type": "integer", "maximum": 2**64 - 1},
+    "num": {"type": ["null", "number"]},
+    "money": {"type": ["null", "number"], "multipleOf": 0.01},
+    "precise": {"type": ["null", "string"], "format": "singer.decimal"},
+    "moment": {"type": ["null", "string"], "format": "date-time"},
+    "day": {"type": ["null", "string"], "format": "date"},
+    "clock": {"type": ["null", "string"], "format": "time"},
+    "flag": {"type": ["null", "boolean"]},
+    "text": {"type": ["null", "string", "integer", "boolean"]},
+    "nested": {"type": ["null", "object"]},
+}
+
+
+def test_values_keep_every_digit(store: Store):
+    line = (
+        '{"type":"RECORD","stream":"things","record":{"id":9223372036854775807,"big":18446744073709551615,"num":0.1,'
+        '"money":12345678901234567890.25,"precise":"-0.000000000000000001","moment":"2024-02-29T23:59:59.123456+02:00",'
+        '"day":"2024-02-29T00:00:00Z","clock":"23:59:59.5","flag":true,"text":12,"nested":{"n":1.10,"a":[1,"x"]}}}'
+    )
+    empty = record("things", id=2)
+    loaded(store.place, store.loader(), [schema("things", ALL), line, empty])
+    text = "nested::text" if store.kind == "postgres" else "CAST(nested AS VARCHAR)"
+    columns = "id, big, num, money, precise, moment AT TIME ZONE 'UTC', day, clock, flag, text"
+    rows = store.rows("things", f"{columns}, {text}", order="1 DESC")
+    instant = utc(2024, 2, 29, 21, 59, 59, 123456)
+    assert rows[0][:10] == (
+        *(9223372036854775807, 18446744073709551615, 0.1, Decimal("12345678901234567890.25")),
+        *(Decimal("-0.000000000000000001"), instant, dt.date(2024, 2, 29), dt.time(23, 59, 59, 500000), True, "12"),
+    )
+    assert json.loads(rows[0][10]) == {"n": 1.1, "a": [1, "x"]} and "1.10" in rows[0][10]
+    assert rows[1] == (2, *[None] * 10)
+
+
+REFUSED = [
+    ("id", '"abc"', "abc"),
+    ("id", "1.5", "1.5"),
+    ("id", "9223372036854775808", "9223372036854775808"),
+    ("id", "true", "true"),
+    ("num", "12345678901234567", "12345678901234567"),
+    ("num", "1e999", "1e999"),
+    ("num", '"many"', "many"),
+    ("money", "1.239", "1.239"),
+    ("moment", '"2024-02-30T00:00:00Z"', "2024-02-30T00:00:00Z"),
+    ("moment", '"0000-00-00 00:00:00"', "0000-00-00 00:00:00"),
+    ("moment", '"12024-01-01T00:00:00Z"', "12024-01-01T00:00:00Z"),
+    ("moment", '"2024-01-01T00:00:00.1234567Z"', "2024-01-01T00:00:00.1234567Z"),
+    ("moment", '""', ""),
+    ("day", '"2024-01-01T10:00:00"', "2024-01-01T10:00:00"),
+    ("clock", '"10:00:00+02:00"', "10:00:00+02:00"),
+    ("flag", '"maybe"', "maybe"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "shown"), REFUSED)
+def test_a_value_that_would_change_is_refused_by_name(place: Workspace, column: str, value: str, shown: str):
+    bad = f'{{"type": "RECORD", "stream": "things", "record": {{"{column}": {value}}}}}'
+    properties = {**ALL, "id": {"type": ["null", "integer"]}}
+    lines = [schema("things", properties, keys=()), record("things", id=1), bad]
+    error = load(place, to_duckdb(), lines).error
+    assert (error["code"], error["stream"], error["column"], error["line"]) == ("value-refused", "things", column, 3)
+    assert f'"{shown}"' in error["headline"]
+
+
+ACCEPTED = [
+    ("id", "3.0", 3),
+    ("id", '"12"', 12),
+    ("num", "12345678901234568", 12345678901234568.0),
+    ("num", "100000000000000000000.0", 1e20),
+    ("num", "0.30000000000000004", 0.30000000000000004),
+    ("num", '"1.5"', 1.5),
+    ("num", "-0.0", 0.0),
+    ("money", "0E-10", Decimal("0")),
+    ("money", "1.2300", Decimal("1.23")),
+    ("money", "1E+2", Decimal("100")),
+    (
+        "moment",
+        '"2024-01-01"',
+        dt.datetime(
+            2024,
+            1,
+            1,
+        ),
+    ),
+    (
+        "moment",
+        '"2024-01-01 10:00:00"',
+        dt.datetime(
+            2024,
+            1,
+            1,
+            10,
+        ),
+    ),
+    ("moment", '"2024-01-01T10:00:00.123456000Z"', utc(2024, 1, 1, 10, 0, 0, 123456)),
+    ("text", "true", "true"),
+    ("text", '"a\\"b"', 'a"b'),
+    ("text", "null", None),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "kept"), ACCEPTED)
+def test_a_value_in_another_spelling_keeps_its_meaning(place: Workspace, column: str, value: str, kept: Any):
+    line = f'{{"type": "RECORD", "stream": "things", "record": {{"{column}": {value}}}}}'
+    loaded(place, to_duckdb(), [schema("things", ALL, keys=()), line])
+    shown = "moment AT TIME ZONE 'UTC'" if column == "moment" else column
+    assert place.query(f"SELECT {shown} FROM shop.things") == [(kept,)]
+
+
+def test_not_a_number_stays_one_in_a_column_of_numbers(place: Workspace):
+    lines = [schema("things", ALL, keys=()), '{"type": "RECORD", "stream": "things", "record": {"num": NaN}}']
+    loaded(place, to_duckdb(), lines)
+    assert place.query("SELECT isnan(num) FROM shop.things") == [(True,)]
+
+
+def test_a_naughty_order_of_keys_and_spaces_loads_the_same(store: Store):
+    lines = [
+        schema(),
+        '{"type":"RECORD","stream":"orders","record":{"id":1,"note":"a"}}',
+        '{"stream": "orders", "record": {"id": 2, "note": "b"}, "type": "RECORD"}',
+        '  {"record" : {"note" : "c", "id" : 3}, "time_extracted": "2024-01-01T00:00:00Z", "type":"RECORD", "stream":"orders"} ',
+        '{"type": "RECORD", "stream": "ord\\u0065rs", "record": {"id": 4, "note": "d"}}\r',
+        "",
+        record(id=5, note="e"),
+    ]
+    loaded(store.place, store.loader(), lines)
+    assert store.rows("orders", "id, note") == [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]
+
+
+def test_nested_objects_are_flattened_where_the_setting_says_so(store: Store):
+    address = {"type": ["null", "object"], "properties": {"city": {"type": "string"}, "pos": {"type": "object"}}}
+    lines = [
+        schema("people", {"id": {"type": "integer"}, "address": address}),
+        record("people", id=1, address={"city": "Turku", "pos": {"lat": 1}}),
+        record("people", id=2, address=None),
+        record("people", id=3),
+    ]
+    loaded(store.place, store.loader(flatten=True), lines)
+    assert store.rows("people", "id, address__city, address__pos IS NULL") == [
+        (1, "Turku", False),
+        (2, None, True),
+        (3, None, True),
+    ]
+
+
+def test_names_that_differ_by_case_only_are_refused(place: Workspace):
+    error = load(place, to_duckdb(), [schema("x", {"Id": {"type": "integer"}, "ID": {"type": "integer"}})]).error
+    assert (error["code"], error["stream"], error["line"]) == ("column-twice", "x", 1)
+
+
+def test_a_schema_without_a_property_makes_one_column_of_the_record(store: Store):
+    lines = [schema("events", {}, keys=()), record("events", a=1, b={"c": [2]}), record("events")]
+    loaded(store.place, store.loader(), lines)
+    text = "record::text" if store.kind == "postgres" else "CAST(record AS VARCHAR)"
+    assert sorted(json.dumps(json.loads(row[0])) for row in store.rows("events", text)) == [
+        '{"a": 1, "b": {"c": [2]}}',
+        "{}",
+    ]
