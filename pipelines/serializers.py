@@ -69,6 +69,7 @@ class PipelineSerializer(HALSerializer):
         latest = pipeline.latest_job_id  # type: ignore[attr-defined]
         if latest is not None:
             links["latest job"] = link(href(self.request, "api-job", latest), "GET")
+        links["state"] = link(href(self.request, "api-pipeline-state", pipeline.pk), "GET")
         links["workspace"] = link(href(self.request, "api-workspace", pipeline.workspace_id), "GET")
         return links
 

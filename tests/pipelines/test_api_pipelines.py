@@ -74,16 +74,16 @@ def test_a_setting_that_was_stored_as_a_secret_stays_masked(api, workspace):
 def test_a_run_is_offered_only_where_it_would_be_taken(api, viewer, workspace, pipeline):
     jobs = f"http://testserver/api/pipelines/{pipeline.pk}/jobs"
     links = api.get(path_of(pipeline)).json()["_links"]
-    assert list(links) == ["self", "new job", "jobs", "workspace"]
+    assert list(links) == ["self", "new job", "jobs", "state", "workspace"]
     assert (links["new job"], links["jobs"]) == ({"href": jobs, "type": "POST"}, {"href": jobs, "type": "GET"})
     assert "new job" not in api_as(viewer).get(path_of(pipeline)).json()["_links"]
     assert "new job" not in api.get(path_of(make_pipeline(workspace, status="FAILED"))).json()["_links"]
     job = make_job(pipeline, status="RUNNING")
     links = api.get(path_of(pipeline)).json()["_links"]
-    assert list(links) == ["self", "jobs", "latest job", "workspace"]
+    assert list(links) == ["self", "jobs", "latest job", "state", "workspace"]
     assert links["latest job"]["href"].endswith(str(job.pk))
     type(job).objects.update(deleted_at=timezone.now())  # hidden, yet still in the way
-    assert list(api.get(path_of(pipeline)).json()["_links"]) == ["self", "jobs", "workspace"]
+    assert list(api.get(path_of(pipeline)).json()["_links"]) == ["self", "jobs", "state", "workspace"]
 
 
 def test_a_pipeline_that_is_being_deleted_is_gone(api, workspace, pipeline):
