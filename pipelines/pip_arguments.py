@@ -1,8 +1,9 @@
 """What a definition's pip_url may hold: the requirements that the installer is given. Pure.
 
 Several requirements stand between spaces, each as pip takes it: a name with extras and versions, an address, a local
-package of the host. Of pip's options those are taken that say where packages come from and in which form; addresses
-hold no password, for a definition is shown to everybody.
+package of the host; one with other spaces in it stands in quotes. Where packages come from is the choice of the host's
+owner, for all workspaces at once, so of pip's options only OPTIONS are taken. Addresses hold no password, for a
+definition is shown to everybody.
 """
 
 from __future__ import annotations
@@ -16,18 +17,16 @@ from urllib.parse import urlsplit
 from pipelines.values import ValueFault, shown
 
 LONGEST = 2000  # characters
-PLACES = ("--index-url", "--extra-index-url", "--find-links")  # each with an address
-PACKAGES = ("--no-binary", "--only-binary")  # each with names of packages
-FLAGS = ("--pre", "--no-index")
-SHORT = {"-i": "--index-url", "-f": "--find-links"}
+OPTIONS = ("--constraint", "--no-binary", "--only-binary")  # each with a value, after a space or =
+SHORT = {"-c": "--constraint"}
 SCHEMES = ("https", "git+https", "git+ssh")
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _EXTRAS = rf"(?:\s*\[\s*(?:{_NAME}(?:\s*,\s*{_NAME})*)?\s*\])?"
 _VERSION = r"\s*(?:===|==|~=|!=|<=|>=|<|>)\s*[A-Za-z0-9.*+!_-]+\s*"
-_MARKER = r"(?:\s*;[\w\s.'\"<>=!~(),]+)?"
+_MARKER = r"(?:\s*;(?=[^;]*[<>=])[\w\s.'\"<>=!~(),]+)?"
 _NAMED = re.compile(rf"{_NAME}{_EXTRAS}(?:{_VERSION}(?:,{_VERSION})*)?{_MARKER}", re.ASCII)
-_AT = re.compile(rf"{_NAME}{_EXTRAS}\s*@\s*(\S+?)(?:\s+;[\w\s.'\"<>=!~(),]+)?", re.ASCII)
+_AT = re.compile(rf"{_NAME}{_EXTRAS}\s*@\s*(\S+?)(?:\s+;(?=[^;]*[<>=])[\w\s.'\"<>=!~(),]+)?", re.ASCII)
 _JOINING = "<>=!~;@,"
 _PACKAGES = re.compile(rf":all:|:none:|{_NAME}(?:,{_NAME})*", re.ASCII)
 
@@ -44,7 +43,7 @@ def check_pip_url(text: str, *, allowed_folders: Sequence[str] = ()) -> None:
         raise ValueFault("It has a quote without its partner. Add the missing one.") from None
     for option, value in _arguments(words):
         if option:
-            _check_option(option, value, allowed_folders)
+            _check_option(option, value)
         else:
             _check_requirement(value, allowed_folders)
 
@@ -55,7 +54,7 @@ def _arguments(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     requirement = ""
     while rest:
         word = rest.pop(0)
-        is_joined = bool(requirement) and (requirement[-1] in _JOINING or ";" in requirement or word[0] in _JOINING)
+        is_joined = bool(requirement) and (requirement[-1] in _JOINING or word[0] in _JOINING)
         if is_joined:  # written with spaces, such as tap-x >= 1 or tap-x @ git+https://...
             requirement += f" {word}"
             continue
@@ -65,29 +64,23 @@ def _arguments(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         if word.startswith("-"):
             option, has_value, value = word.partition("=")
             option = SHORT.get(option, option)
-            takes_next = option not in FLAGS and not has_value and rest
-            yield option, rest.pop(0) if takes_next else value
+            yield option, rest.pop(0) if rest and not has_value else value
         else:
             requirement = word
     if requirement:
         yield "", requirement
 
 
-def _check_option(option: str, value: str, allowed_folders: Sequence[str]) -> None:
-    if option not in (*PLACES, *PACKAGES, *FLAGS):
+def _check_option(option: str, value: str) -> None:
+    if option not in OPTIONS:
         raise ValueFault(
-            f"The option {shown(option)} is not taken here. Leave it out; taken are "
-            f"{', '.join((*PLACES, *PACKAGES, *FLAGS))}."
+            f"The option {shown(option)} is not taken here. Leave it out; taken are {', '.join(OPTIONS)}. Where packages "
+            "come from is the administrator's choice."
         )
-    if option in PLACES:
-        if option == "--find-links" and value.startswith("/"):
-            _check_folder(value, allowed_folders)
-        else:
-            _check_address(value, ("https",))
-    elif option in PACKAGES and not _PACKAGES.fullmatch(value):
+    if option == "--constraint":
+        _check_address(value, ("https",))
+    elif not _PACKAGES.fullmatch(value):
         raise ValueFault(f"{option} wants names of packages, not {shown(value)}. Write them with commas between.")
-    elif option in FLAGS and value:
-        raise ValueFault(f"{option} takes no value. Leave {shown(value)} out.")
 
 
 def _check_requirement(word: str, allowed_folders: Sequence[str]) -> None:

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.core.management import call_command
 
 from jobs import checks, queue
+from jobs.engine import installer
+from pipelines import pip_arguments
 from pipelines.plugins import shipped_plugins
 
 ROOT = Path(settings.BASE_DIR)
@@ -79,3 +81,8 @@ def test_every_setting_of_a_native_plugin_is_explained():
     ]
 
     assert missing == []
+
+
+def test_definitions_may_hold_the_options_that_the_installer_takes():
+    assert pip_arguments.OPTIONS == installer.OPTIONS
+    assert pip_arguments.SHORT == installer.SHORT
