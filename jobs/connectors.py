@@ -53,7 +53,12 @@ def environments_of(ends: Ends) -> list[Environment]:
         known = found.get(row.fingerprint)
         name = f"{known.name}, {end.plugin.name}" if known else end.plugin.name
         found[row.fingerprint] = Environment(
-            name=name, fingerprint=row.fingerprint, requirements=row.requirements, python=row.python, lock=row.lock
+            name=name,
+            fingerprint=row.fingerprint,
+            requirements=row.requirements,
+            python=row.python,
+            lock=row.lock,
+            replaces="" if row.lock else row.previous_lock,
         )
     return list(found.values())
 

@@ -7,7 +7,6 @@ from fnmatch import fnmatch
 from typing import Any
 
 from django.conf import settings
-from pipelines.state_values import merge
 
 from eltsite.errors import Invalid
 from jobs.admission import WAREHOUSE
@@ -26,6 +25,7 @@ from jobs.engine.interface import (
 from jobs.models import Job
 from jobs.status import JobType
 from pipelines.models import DataComponent, PipelineState, WorkspaceFile
+from pipelines.state_values import merge
 
 MIB = 1024 * 1024
 MEMORY_BYTES = 256 * MIB  # of a store's engine; the rest of a mover needs about as much again

@@ -36,6 +36,7 @@ class Environment:
     requirements: str  # pip arguments
     python: str = ""  # such as "3.11"; empty: any that eltsite itself runs on
     lock: str = ""  # pinned versions with hashes; empty: resolve them, and say what came of it
+    replaces: str = ""  # the lock that an upgrade leaves: resolving that came to it a moment ago is not taken again
 
 
 @dataclass(frozen=True)

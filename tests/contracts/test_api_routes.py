@@ -92,7 +92,6 @@ def arguments(owner, workspace, pipeline):
         "workspace": [workspace.pk],
         "pipeline": [pipeline.pk],
         "job": [job.pk],
-        "component": [make_component(workspace, "tap-files").pk],
         "change": [pipeline.pk, make_change(pipeline).pk],
         "profile": [owner.profile_id],
         "plugin": [plugin.pk],

@@ -183,7 +183,7 @@ class Build:
         if not self._take(name):
             return False
         self._lock_text = resolution_of(self._folder, self._environment.fingerprint, self._python)
-        if self._lock_text:  # another job has resolved it meanwhile
+        if self._lock_text and self._lock_text != self._environment.replaces:  # another job has resolved it meanwhile
             self._let_go()
             self._stage = self._lock_build
             return True

@@ -19,10 +19,10 @@ from tests.unit.test_executor import MemoryControl, MemorySink, MemoryStates
 RUN_USER = (65534, 65534) if os.geteuid() == 0 else None
 
 
-def needed(requirements, *, name="tap-tiny", python="", lock=""):
+def needed(requirements, *, name="tap-tiny", python="", lock="", replaces=""):
     """An environment as a step asks for it."""
     fingerprint = hashlib.sha256(f"{requirements} {python}".encode()).hexdigest()
-    return Environment(name=name, fingerprint=fingerprint, requirements=requirements, python=python, lock=lock)
+    return Environment(name, fingerprint, requirements, python=python, lock=lock, replaces=replaces)
 
 
 @pytest.fixture

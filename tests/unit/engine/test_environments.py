@@ -45,6 +45,15 @@ def test_an_environment_is_built_and_its_program_runs(place, ready):
     assert leavings(place) == []
 
 
+def test_an_upgrade_takes_newer_versions_though_the_old_ones_were_resolved_a_moment_ago(place, ready):
+    make_wheel(place / "links", "tap-tiny", "1.0")
+    old = ready(needed("tap-tiny")).event["lock"]
+    make_wheel(place / "links", "tap-tiny", "2.0")
+
+    assert ready(needed("tap-tiny")).event["packages"] == {"tap-tiny": "1.0"}  # as the others who need it now
+    assert ready(needed("tap-tiny", replaces=old)).event["packages"] == {"tap-tiny": "2.0"}
+
+
 def test_the_second_use_starts_no_process(place, ready):
     make_wheel(place / "links", "tap-tiny", "1.0")
     first = ready(needed("tap-tiny"))
