@@ -132,7 +132,7 @@ class Build:
         if isinstance(python, Failure):
             return self._fail(python, about=True)
         self._python = python
-        self._lock_text = self._lock_text or resolution_of(self._folder, self._environment.fingerprint, python)
+        self._lock_text = self._lock_text or self._remembered()
         if self._lock_text and self._is_there():
             return True
         requirements = parse_requirements(self._environment.requirements)
@@ -142,6 +142,11 @@ class Build:
         prepare_folder(self._folder)
         self._stage = self._lock_build if self._lock_text else self._lock_resolution
         return True
+
+    def _remembered(self) -> str:
+        """What was resolved a moment ago, unless an upgrade is to leave just that."""
+        found = resolution_of(self._folder, self._environment.fingerprint, self._python)
+        return found if found.strip() != self._environment.replaces.strip() else ""
 
     def _is_there(self) -> bool:
         self._digest = digest_of(self._lock_text, self._python)
@@ -182,8 +187,8 @@ class Build:
         name = hashlib.sha256(f"{self._environment.fingerprint} {self._python.version}".encode()).hexdigest()
         if not self._take(name):
             return False
-        self._lock_text = resolution_of(self._folder, self._environment.fingerprint, self._python)
-        if self._lock_text and self._lock_text != self._environment.replaces:  # another job has resolved it meanwhile
+        self._lock_text = self._remembered()
+        if self._lock_text:  # another job has resolved it meanwhile
             self._let_go()
             self._stage = self._lock_build
             return True
