@@ -14,6 +14,7 @@ from jobs.definitions import End, Ends
 from jobs.engine.interface import Connector, Environment
 from pipelines.connector_config import config_of, metadata_rules_of, selection_of, variables_of_process
 from pipelines.models import ComponentCatalog, PluginEnvironment
+from pipelines.plugins import store_of
 from pipelines.services import environment_for
 
 CATALOG_LASTS = timedelta(hours=24)
@@ -76,7 +77,7 @@ def connector_of(end: End) -> Connector:
         capabilities=frozenset(word.lower() for word in plugin.capabilities),
         select=tuple(selection_of(plugin, settings)),
         metadata=metadata_rules_of(plugin, settings),
-        store=dict(plugin.store),
+        store=store_of(plugin, settings),
     )
 
 

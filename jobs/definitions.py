@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eltsite.errors import Invalid
-from pipelines.components import part_of, variables_of
+from pipelines.components import definition_of, part_of, variables_of
+from pipelines.connector_config import meltano_variables
 from pipelines.models import DataComponent, Pipeline, PluginType
 from pipelines.plugins import Plugin
 from pipelines.validation import load_settings, split_properties
@@ -46,16 +48,22 @@ def ends_of(pipeline: Pipeline) -> Ends:
     overrides, errors = split_properties(pipeline.properties, [component.name for component in components])
     if errors:
         raise Invalid(errors[0].message, errors=errors)
-    variables = variables_of(pipeline.workspace)
+    extractor, loader = (_first(components, kind) for kind in (PluginType.EXTRACTOR, PluginType.LOADER))
+    # Defaults of published definitions refer to the other end; a variable of the workspace comes before ours.
+    known = meltano_variables(*(definition_of(each.plugin) if each else None for each in (extractor, loader)))
+    variables = known | variables_of(pipeline.workspace)
 
-    def first(kind: Any) -> End | None:
-        for component in components:
-            if component.plugin.plugin_type == kind:
-                part = part_of(component, overrides[component.name])
-                return End(component, part.plugin, load_settings(part, variables))
-        return None
+    def end_of(component: DataComponent | None) -> End | None:
+        if component is None:
+            return None
+        part = part_of(component, overrides[component.name])
+        return End(component, part.plugin, load_settings(part, variables))
 
-    return Ends(first(PluginType.EXTRACTOR), first(PluginType.LOADER))
+    return Ends(end_of(extractor), end_of(loader))
+
+
+def _first(components: Sequence[DataComponent], kind: Any) -> DataComponent | None:
+    return next((component for component in components if component.plugin.plugin_type == kind), None)
 
 
 def ends_of_component(component: DataComponent) -> Ends:
