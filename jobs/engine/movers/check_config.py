@@ -34,7 +34,6 @@ REQUIRED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 REQUIRED_FOR_DIALECT = {"postgresql": SERVER, "sqlite": ("path",)}
 DUCKDB_MAGIC = b"DUCK"  # at byte 8
-NATIVE = "eltsite"  # the variant of the plugins that movers run themselves
 
 
 def check_config(spec: Values, checks: Checklist) -> None:
@@ -56,12 +55,9 @@ def check_config(spec: Values, checks: Checklist) -> None:
 
 
 def is_connector(spec: Values, end: str) -> bool:
-    """Whether a Singer program is at this end. Some have the name of one of ours: then the variant tells them apart."""
+    """Whether a Singer program is at this end. Only plugins that movers run go by their bare names."""
     component = spec.get(end)
-    if not component:
-        return False
-    ours = {plugin for plugins in REQUIRED.values() for plugin in plugins}
-    return component["plugin"] not in ours or component.get("variant", NATIVE) != NATIVE
+    return bool(component) and all(component["plugin"] not in plugins for plugins in REQUIRED.values())
 
 
 def check_end(spec: Values, end: str) -> str:
