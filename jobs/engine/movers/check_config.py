@@ -57,7 +57,7 @@ def check_config(spec: Values, checks: Checklist) -> None:
 def is_connector(spec: Values, end: str) -> bool:
     """Whether a Singer program is at this end. Only plugins that movers run go by their bare names."""
     component = spec.get(end)
-    return bool(component) and all(component["plugin"] not in plugins for plugins in REQUIRED.values())
+    return component is not None and all(component["plugin"] not in plugins for plugins in REQUIRED.values())
 
 
 def check_end(spec: Values, end: str) -> str:
