@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from jobs.folders import ensure_run_as_user
 from jobs.management.commands.prove_connectors import BEGIN, DOCUMENT, END, HEAD, row_of, with_rows
 from jobs.proofs import POSTGRES, SAMPLES, Proof, connectors, key_of, prove, sample_messages
 from pipelines.plugins import shipped_plugins
@@ -78,8 +79,14 @@ def test_the_sample_stream_is_whole():
     assert kinds == [b"SCHEMA", b"RECORD", b"RECORD", b"RECORD", b"STATE"]
 
 
+@pytest.fixture
+def run_user():
+    """The user that connectors work as, where the tests are root."""
+    ensure_run_as_user()
+
+
 @pytest.mark.slow
-def test_a_connector_is_installed_from_its_lock_started_and_given_rows():
+def test_a_connector_is_installed_from_its_lock_started_and_given_rows(run_user):
     loader = next(plugin for plugin in connectors() if plugin.name == "target-jsonl")
     proof = prove(loader)
     assert proof.failure is None, proof.failure
@@ -88,7 +95,7 @@ def test_a_connector_is_installed_from_its_lock_started_and_given_rows():
 
 
 @pytest.mark.slow
-def test_a_connector_that_does_not_start_is_told_with_its_own_words():
+def test_a_connector_that_does_not_start_is_told_with_its_own_words(run_user):
     loader = next(plugin for plugin in connectors() if plugin.name == "target-jsonl")
     wrong = dataclasses.replace(loader, executable="target-nope")
     proof = prove(wrong)
