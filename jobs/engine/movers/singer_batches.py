@@ -18,7 +18,7 @@ from jobs.engine.movers.singer_messages import UNDECODABLE, Batch
 from jobs.engine.movers.singer_stream import METADATA, SingerStream
 from jobs.engine.movers.singer_values import LINE
 
-FLUSH_ROWS = 50_000
+FLUSH_ROWS = 20_000  # more gain nothing: they no longer fit the processor's cache
 FLUSH_BYTES = 32 << 20
 PACKED = (None, "none", "gzip")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -131,27 +131,38 @@ class SingerLoad:
 
     def _take(self, lines: Sequence[bytes], number: int) -> int:
         """Take in lines, the first of which is the one after `number`; answers the last one's number."""
-        stream, prefix = self._current, self._prefix
+        stream, prefix, decode, add_row, add_line = self._ways()
         size = 0
         for line in lines:
             number += 1
-            if stream is not None and line.startswith(prefix):
+            if line.startswith(prefix):
                 try:
-                    stream.rows.append(stream.decode(line))
+                    add_row(decode(line))
                 except UNDECODABLE:
-                    stream.rows.append(stream.decode_loosely(line, number))
-                stream.lines.append(number)
+                    add_row(self._decode_loosely(line, number))
+                add_line(number)
                 size += len(line)
                 continue
             if stream is not None:
                 stream.buffered += size
                 size = 0
             self._take_other(line, number)
-            stream, prefix = self._current, self._prefix
+            stream, prefix, decode, add_row, add_line = self._ways()
         if stream is not None:
             stream.buffered += size
         self._gathered += len(lines)
         return number
+
+    def _ways(self) -> tuple[SingerStream | None, bytes, Callable[[bytes], Any], Callable[[Any], None], Any]:
+        """How the next lines are taken in, as long as they are records of the stream of the last one."""
+        stream = self._current
+        if stream is None:
+            return None, NOWHERE, bytes, _nothing, _nothing
+        return stream, self._prefix, stream.decode, stream.rows.append, stream.lines.append
+
+    def _decode_loosely(self, line: bytes, number: int) -> Any:
+        assert self._current is not None  # no line begins with NOWHERE
+        return self._current.decode_loosely(line, number)
 
     def _take_other(self, line: bytes, number: int) -> None:
         """A line that is not a record of the stream of the line before."""
@@ -320,6 +331,10 @@ class SingerLoad:
             ]
             text = ", ".join([f"{counts.read:,} rows read", f"{counts.inserted:,} inserted", *changes])
             log(f"{stream.name}: {text} in {time.monotonic() - stream.started:.1f} s")
+
+
+def _nothing(_value: Any) -> None:
+    """No line comes here."""
 
 
 def _no_schema(stream: str, kind: str, line: int) -> MoverError:
