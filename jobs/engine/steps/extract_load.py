@@ -133,6 +133,8 @@ class ExtractLoadRunner:
 
     def _start_source(self, writing: int) -> None:
         spec = {**self._step.mover, "state": self._step.state, "full_refresh": self._step.full_refresh}
+        if self._step.loader is not None:
+            spec["store"] = dict(self._step.loader.store)  # one that only grows is not sent a row again
         self._source = MoverProcess(
             self._context, "singer_tap", spec, name="extractor", stdout=writing, on_event=self._on_source_event
         )
@@ -326,11 +328,8 @@ class ExtractLoadRunner:
         if is_cut and loader.exit_code == 0 and loader.at < extractor.at:
             return _stopped_reading(self._step.loader)  # not everything was passed on, though nobody refused anything
         failure = first_failure(extractor, loader, relay)
-        if failure is None and self._relay is not None:
-            failure = (
-                self._relay.judge()
-            )  # both ended well, yet what stands between them did not: nothing was passed on
-        return failure
+        # Both may have ended well though what stands between them did not even start: then nothing was passed on.
+        return failure or (self._relay.judge() if self._relay is not None else None)
 
     def _ended(self, side: Program | MoverProcess | None, *, doing: str) -> Ended | None:
         if side is None:
