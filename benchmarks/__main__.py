@@ -30,6 +30,8 @@ os.environ["ELTSITE_HOME"] = str(SCRATCH / "home")
 os.environ["DJANGO_SETTINGS_MODULE"] = "eltsite.settings"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
+PAIR_ROUNDS = int(os.environ.get("BENCH_PAIR_ROUNDS", "9"))
+PAIR_ROWS = int(os.environ.get("BENCH_PAIR_ROWS", "100000"))
 
 import django  # noqa: E402
 
@@ -38,6 +40,7 @@ django.setup()
 import duckdb  # noqa: E402
 import psutil  # noqa: E402
 
+from benchmarks import pairs  # noqa: E402
 from benchmarks.rows import MIB, Memory, facts_of, fill_postgres, write_csv  # noqa: E402
 from jobs import folders, installation  # noqa: E402
 from jobs.logs import read_log  # noqa: E402
@@ -47,6 +50,7 @@ from jobs.status import TERMINAL, JobStatus  # noqa: E402
 from pipelines.models import DataPlugin, Pipeline, PipelineStatus  # noqa: E402
 from pipelines.services import save_component, save_pipeline  # noqa: E402
 from tests import postgres_server  # noqa: E402
+from tests.e2e.sources import forwarded_postgres  # noqa: E402
 from workspaces.models import User, Workspace, WorkspaceStatus  # noqa: E402
 from workspaces.services import create_workspace  # noqa: E402
 
@@ -89,15 +93,14 @@ def make_workspace() -> Workspace:
 
 def make_pipeline(workspace: Workspace, label: str, plugin: str, settings: dict[str, Any], schema: str) -> Pipeline:
     """A checked pipeline into a schema of its own, so that each run begins with nothing."""
-    found = DataPlugin.objects.get(name=plugin, variant="eltsite", workspace__isnull=True)
-    tap = save_component(workspace, name=f"{label} source", plugin=found, properties=settings)
-    pipeline = save_pipeline(
-        workspace,
-        label=label,
-        components=[tap, "Warehouse"],
-        properties={"Warehouse.schema": schema, "Warehouse.path": f"bench-{schema}.duckdb"},
-        timeout_seconds=3600,
-    )
+    tap = save_component(workspace, name=f"{label} source", plugin=shipped(plugin), properties=settings)
+    own = {"Warehouse.schema": schema, "Warehouse.path": f"bench-{schema}.duckdb"}
+    return settled_pipeline(workspace, label, [tap, "Warehouse"], own)
+
+
+def settled_pipeline(workspace: Workspace, label: str, components: list[Any], properties: dict[str, Any]) -> Pipeline:
+    """A pipeline whose check has ended well."""
+    pipeline = save_pipeline(workspace, label=label, components=components, properties=properties, timeout_seconds=3600)
 
     def settled() -> bool:
         pipeline.refresh_from_db()
@@ -109,12 +112,31 @@ def make_pipeline(workspace: Workspace, label: str, plugin: str, settings: dict[
     return pipeline
 
 
-def run_job(pipeline: Pipeline) -> Job:
+def shipped(name: str) -> DataPlugin:
+    """A shipped plugin, such as tap-files or tap-postgres--meltanolabs."""
+    bare, _, variant = name.partition("--")
+    return DataPlugin.objects.get(name=bare, variant=variant or "eltsite", workspace__isnull=True)
+
+
+def pair_maker(workspace: Workspace) -> Callable[..., Pipeline]:
+    """Makes checked pipelines of tap-postgres (meltanolabs) and a loader."""
+
+    def make(label: str, source: dict[str, Any], loader: str, target: dict[str, Any]) -> Pipeline:
+        tap = save_component(
+            workspace, name=f"{label} source", plugin=shipped("tap-postgres--meltanolabs"), properties=source
+        )
+        store = save_component(workspace, name=f"{label} store", plugin=shipped(loader), properties=target)
+        return settled_pipeline(workspace, label, [tap, store], {})
+
+    return make
+
+
+def run_job(pipeline: Pipeline, rows: int = ROWS) -> Job:
     """Run to the end."""
     job = create_job(pipeline)
     until(lambda: Job.objects.get(pk=job.pk).status in TERMINAL)
     job.refresh_from_db()
-    if job.status != JobStatus.COMPLETE or job.rows_written != ROWS:
+    if job.status != JobStatus.COMPLETE or job.rows_written != rows:
         raise SystemExit(f"{pipeline.label} ended {job.status}: {job.headline} {job.error}")
     return job
 
@@ -178,7 +200,7 @@ def measure_waits(workspace: Workspace) -> tuple[float, float]:
     return statistics.median(running), statistics.median(line)
 
 
-def write_report(results: list[Result], waits: tuple[float, float]) -> None:
+def write_report(results: list[Result], waits: tuple[float, float], pairs: list[str]) -> None:
     """docs/benchmarks.md, and the same on the screen."""
     lines = [
         "# Benchmarks",
@@ -202,6 +224,7 @@ def write_report(results: list[Result], waits: tuple[float, float]) -> None:
         f"A job created on an idle system is RUNNING after {waits[0] * 1000:.0f} ms, and its first log line is readable",
         f"{waits[1] * 1000:.0f} ms later (medians of 20).",
         "",
+        *pairs,
     ]
     text = "\n".join(lines)
     print(text)
@@ -234,7 +257,20 @@ def main() -> None:
         results = [compare(workspace, process.pid, "CSV file -> DuckDB", "csv", str(data), "tap-files", csv)]
         print("PostgreSQL -> DuckDB", flush=True)
         results.append(compare(workspace, process.pid, "PostgreSQL -> DuckDB", "postgres", url, "tap-sql", source))
-        write_report(results, measure_waits(workspace))
+        waits = measure_waits(workspace)
+        print("Connectors", flush=True)
+        with forwarded_postgres() as port:
+            connectors = pairs.compare(
+                pair_maker(workspace),
+                lambda pipeline: run_job(pipeline, PAIR_ROWS),
+                SCRATCH,
+                url=url,
+                port=port,
+                root=process.pid,
+                rows=PAIR_ROWS,
+                rounds=PAIR_ROUNDS,
+            )
+        write_report(results, waits, connectors)
     finally:
         process.terminate()
         process.wait(60)

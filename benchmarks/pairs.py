@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg
 import yaml
+from django.conf import settings
 
 from jobs.connectors import connector_of, known_catalog
 from jobs.definitions import ends_of
@@ -53,10 +53,29 @@ def empty(url: str) -> None:
 
 
 def rows_in(url: str) -> int:
-    """What a round has stored."""
+    """What a round has stored. Loaders call the table by the stream's name, or by the last part of it."""
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename LIKE '%%pair_rows'"
     with psycopg.connect(url) as connection:
-        row = connection.execute(f"SELECT count(*) FROM {SCHEMA}.pair_rows").fetchone()
-        return int(row[0]) if row else 0
+        names = [row[0] for row in connection.execute(tables, [SCHEMA]).fetchall()]
+        counts = [connection.execute(f'SELECT count(*) FROM {SCHEMA}."{name}"').fetchone() for name in names]
+        return sum(int(row[0]) for row in counts if row)
+
+
+def fill(url: str, rows: int) -> None:
+    """The table that is read: ten columns, with a primary key."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS pair_rows")
+        connection.execute(
+            "CREATE TABLE pair_rows AS SELECT n::bigint AS id, n % 50021 AS customer, 'Customer ' || n % 50021 AS name,"
+            " (array['Turku', 'Rauma', 'Kotka', 'Oulu', 'Vaasa'])[1 + n % 5] AS city,"
+            " (n * 7919 % 1000000 / 100.0)::numeric(12, 2) AS amount, (n % 997) / 997.0::double precision AS ratio,"
+            " n % 3 = 0 AS is_paid, date '2024-01-01' + n % 700 AS day,"
+            " timestamp '2024-01-01' + n * interval '1 second' AS at,"
+            " CASE WHEN n % 10 > 0 THEN 'order note number ' || n || ', please ring twice' END AS note"
+            f" FROM generate_series(1, {rows}) AS n"
+        )
+        connection.execute("ALTER TABLE pair_rows ADD PRIMARY KEY (id)")
+        connection.execute("VACUUM ANALYZE pair_rows")
 
 
 def waited(process: subprocess.Popen[bytes]) -> float:
@@ -216,7 +235,42 @@ def report(found: Mapping[str, Seconds], *, rows: int, rounds: int) -> list[str]
     return [*lines, ""]
 
 
-def any_settings(url: str) -> dict[str, Any]:
-    """The server's address as settings."""
-    parts = psycopg.conninfo.conninfo_to_dict(url)
-    return {"host": parts["host"], "user": parts["user"], "database": parts["dbname"]}
+def compare(
+    make: Callable[..., Pipeline],
+    run_job: Callable[[Pipeline], Job],
+    folder: Path,
+    *,
+    url: str,
+    port: int,
+    root: int,
+    rows: int,
+    rounds: int,
+) -> list[str]:
+    """All four ways, and the table of them. `port` leads to the server of `url`; `root` is the process of `up`."""
+    fill(url, rows)
+    at = {
+        "host": "127.0.0.1",
+        "port": str(port),
+        "user": "postgres",
+        "password": "not-asked-for",
+        "database": "postgres",
+    }
+    source = {**at, "filter_schemas": '["public"]', "_select": json.dumps(SELECT)}
+    both = make("Pair", source, "target-postgres--meltanolabs", {**at, "default_target_schema": SCHEMA})
+    own = make("Pair, own loader", source, "target-postgres--eltsite", {**at, "schema": SCHEMA, "load_method": "merge"})
+    for pipeline in (both, own):  # finds the streams, and warms what a first run warms
+        empty(url)
+        run_job(pipeline)
+    found = {one["fingerprint"]: one["digest"] for job in Job.objects.filter(pipeline=both) for one in job.environments}
+    bins = {fingerprint: str(Path(settings.ELTSITE_ENVIRONMENTS) / digest) for fingerprint, digest in found.items()}
+    bare = Bare(both, folder, bins)
+    meltano = Meltano(bare, folder)
+    ways: dict[str, Callable[[], tuple[float, float]]] = {
+        WAYS[0]: bare,
+        WAYS[1]: meltano,
+        WAYS[2]: Ours(both, root, run_job),
+        WAYS[3]: Ours(own, root, run_job),
+    }
+    empty(url)
+    meltano()
+    return report(measure(ways, rounds=rounds, rows=rows, url=url), rows=rows, rounds=rounds)
