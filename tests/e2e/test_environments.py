@@ -99,4 +99,4 @@ def test_a_builder_that_is_killed_leaves_nothing_in_the_way_of_the_next(requirem
     assert (lost.status, lost.headline) == (JobStatus.ERROR, "Worker lost")
     assert again.status == JobStatus.COMPLETE, log_of(again)
     assert builds([again]) == 1
-    assert not [path for path in settings.ELTSITE_ENVIRONMENTS.glob(".building-*")]
+    assert not list(settings.ELTSITE_ENVIRONMENTS.glob(".building-*"))
