@@ -324,28 +324,36 @@ class ExtractLoadRunner:
         if extractor is None or loader is None:
             return loader.failure if loader else extractor.failure if extractor else None
         relay = self._relay.judge() if self._relay is not None and not self._relay.is_silent else None
-        is_cut = self._relay is not None and not self._relay.result and relay is None
-        if is_cut and loader.exit_code == 0 and loader.at < extractor.at:
+        if self._is_cut() and loader.exit_code == 0:
             return _stopped_reading(self._step.loader)  # not everything was passed on, though nobody refused anything
         failure = first_failure(extractor, loader, relay)
         # Both may have ended well though what stands between them did not even start: then nothing was passed on.
         return failure or (self._relay.judge() if self._relay is not None else None)
 
+    def _is_cut(self) -> bool:
+        """Whether the loader ended while there was still something to read. Their times do not tell: both ends may be
+        seen in one look. A relay that had nobody to write to ends with 1 and says nothing."""
+        if self._relay is not None:
+            return self._relay.is_silent and self._relay.child.returncode == 1
+        return not self._told_exit
+
     def _ended(self, side: Program | MoverProcess | None, *, doing: str) -> Ended | None:
         if side is None:
             return None
-        at = self._ended_at.get(side.child.name, 0.0)
+        is_first = side in (self._target, self._store) and self._is_cut()
         code = exit_code_of(side.child.returncode or 0)
         if isinstance(side, MoverProcess):
             failure = side.judge()
-            return Ended(code or (1 if failure else 0), at, failure, side.child.was_ended)
-        return Ended(code, at, failure_of(side, doing=doing) if code else None, side.child.was_ended)
+            return Ended(code or (1 if failure else 0), failure, side.child.was_ended, is_first)
+        return Ended(code, failure_of(side, doing=doing) if code else None, side.child.was_ended, is_first)
 
     def _finish_streams(self) -> None:
         verified = self._counter.verified if self._counter is not None else {}
+        can_count = self._counter is not None
         for name, facts in self._sent().items():
             event = {"event": "stream", "stream": name, "rows_read": facts["records"], "rows_written": facts["records"]}
-            self._context.control.progress({**event, "done": True, "mode": "singer", "verified": verified.get(name)})
+            counted = {"verified": verified.get(name), "can_count": can_count}
+            self._context.control.progress({**event, "done": True, "mode": "singer", **counted})
 
     def _save(self, *, is_partial: bool) -> None:
         self._is_saved, self._saved_at = True, time.monotonic()

@@ -14,12 +14,12 @@ SHOWN_KEYS = 3
 
 @dataclass(frozen=True)
 class Ended:
-    """How one side of a pair ended. `at` is on a clock both sides share; `failure` is what to say of it if it failed."""
+    """How one side of a pair ended; `failure` is what to say of it if it failed."""
 
     exit_code: int
-    at: float
     failure: Failure | None = None
     was_ended: bool = False  # by us, because the other side had failed
+    is_first: bool = False  # while the other side still had something to give
 
 
 def first_failure(extractor: Ended, loader: Ended, relay: Failure | None) -> Failure | None:
@@ -32,7 +32,7 @@ def first_failure(extractor: Ended, loader: Ended, relay: Failure | None) -> Fai
     """
     extractor_failed = extractor.exit_code != 0 and not extractor.was_ended
     loader_failed = loader.exit_code != 0 and not loader.was_ended
-    if loader_failed and (not extractor_failed or loader.at < extractor.at) and relay is None:
+    if loader_failed and (not extractor_failed or loader.is_first) and relay is None:
         return loader.failure
     if extractor_failed and (relay is None or extractor.exit_code != 141) and not _is_echo(extractor, relay):
         return extractor.failure

@@ -9,24 +9,23 @@ TAP, TARGET, LINE = Failure("tap failed"), Failure("target failed"), Failure("li
 PIPE = Failure("tap ended with exit code 1: BrokenPipeError: [Errno 32] Broken pipe")
 
 
-def well(at):
-    return Ended(0, at)
+WELL = Ended(0)
 
 
 @pytest.mark.parametrize(
     ("extractor", "loader", "relay", "expected"),
     [
-        (well(1), well(2), None, None),
-        (Ended(1, 1, TAP), well(2), None, TAP),
-        (Ended(1, 1, TAP), Ended(1, 2, TARGET), None, TAP),  # the target only saw half a line
-        (Ended(1, 2, TAP), Ended(1, 1, TARGET), None, TARGET),  # the tap only saw a broken pipe
-        (well(1), Ended(1, 2, TARGET), None, TARGET),
-        (Ended(143, 2, TAP, was_ended=True), Ended(1, 1, TARGET), None, TARGET),
-        (Ended(143, 2, TAP, was_ended=True), Ended(1, 3, TARGET), LINE, LINE),
-        (Ended(1, 2, PIPE), Ended(1, 3, TARGET), LINE, LINE),
-        (Ended(141, 2, TAP), well(3), LINE, LINE),
-        (Ended(137, 1, TAP), Ended(1, 3, TARGET), LINE, TAP),  # killed in the middle of a line
-        (well(1), Ended(1, 3, TARGET), LINE, LINE),
+        (WELL, WELL, None, None),
+        (Ended(1, TAP), WELL, None, TAP),
+        (Ended(1, TAP), Ended(1, TARGET), None, TAP),  # the target only saw half a line
+        (Ended(1, TAP), Ended(1, TARGET, is_first=True), None, TARGET),  # the tap only saw a broken pipe
+        (WELL, Ended(1, TARGET), None, TARGET),
+        (Ended(143, TAP, was_ended=True), Ended(1, TARGET, is_first=True), None, TARGET),
+        (Ended(143, TAP, was_ended=True), Ended(1, TARGET), LINE, LINE),
+        (Ended(1, PIPE), Ended(1, TARGET), LINE, LINE),
+        (Ended(141, TAP), WELL, LINE, LINE),
+        (Ended(137, TAP), Ended(1, TARGET), LINE, TAP),  # killed in the middle of a line
+        (WELL, Ended(1, TARGET), LINE, LINE),
     ],
 )
 def test_the_cause_is_named_and_not_its_echo(extractor, loader, relay, expected):
