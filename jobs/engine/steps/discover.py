@@ -97,7 +97,9 @@ class DiscoverRunner(ConnectorRunner):
         event = {"event": "catalog", "component": self._step.component, "key": self._step.key}
         rules = {"select": list(tap.select), "metadata": dict(tap.metadata)}
         self._context.control.progress({**event, "catalog": catalog, **rules})
-        self._check(f"Streams of {tap.name}", ok=True, text=f"{len(streams)} found, {len(selected)} of them selected")
+        self._check(
+            f"Streams of {tap.name}", ok=True, text=f"{counted(len(streams), 'stream')}, {len(selected):,} selected"
+        )
         return None
 
 
@@ -167,7 +169,11 @@ class SampleRunner(ConnectorRunner):
             shown = [[_shown(row.get(name)) for name in columns] for row in rows]
             self._context.control.progress({"event": "sample", "stream": stream, "columns": columns, "rows": shown})
         count = sum(len(rows) for rows in self._rows.values())
-        text = failure.headline if failure else f"{count} rows of {len(self._rows)} streams; none was loaded"
+        text = (
+            failure.headline
+            if failure
+            else f"{counted(count, 'row')} of {counted(len(self._rows), 'stream')}; none was loaded"
+        )
         self._check(f"Sample rows of {tap.name}", ok=failure is None, text=text)
         return failure
 
@@ -216,6 +222,11 @@ class TargetTestRunner(ConnectorRunner):
         text = failure.headline if failure else "it starts with these settings"
         self._check(f"Settings of {self._step.loader.name}", ok=failure is None, text=text)
         return failure
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _shown(value: Any) -> str | None:
