@@ -14,19 +14,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import psutil
 
-MARK = "ELTSITE_JOB"
-CHUNK = 256 * 1024  # bytes read at once from a pipe
-LONGEST_LINE = 1024 * 1024  # bytes; a longer line is cut into several
-PR_SET_CHILD_SUBREAPER = 36
+from jobs.engine.pipe_ends import CHUNK, LONGEST_LINE, LONGEST_MESSAGE, End, LineHandler, Reader, Writer
 
-LineHandler = Callable[[str], None]
+MARK = "ELTSITE_JOB"
+PART = "ELTSITE_PART"  # which child of the run a process is, or descends from
+LARGEST_PIPE = 1 << 20  # bytes that a pipe holds at most, for those who are not root
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def _prctl(option: int, value: int) -> None:
@@ -61,8 +61,7 @@ class Child:
     name: str
     popen: subprocess.Popen[bytes]
     started: float
-    handlers: dict[int, LineHandler] = field(default_factory=dict)
-    rests: dict[int, bytearray] = field(default_factory=dict)
+    part: str = ""  # told to it and its descendants in their environment
     returncode: int | None = None
     ended: float | None = None
     peak_memory_bytes: int = 0
@@ -81,7 +80,9 @@ class Child:
         return self.returncode is not None
 
     def signal(self, number: int) -> bool:
-        """Send a signal to its whole session, also to what it started and left behind; False when nobody is left."""
+        """Send a signal to its whole session; False when it has ended: its number may be another's by now."""
+        if self.returncode is not None:
+            return False
         try:
             os.killpg(self.popen.pid, number)
         except (ProcessLookupError, PermissionError):
@@ -97,6 +98,7 @@ class ProcessGroup:
         self._mark = mark
         self._folder = folder
         self._selector = selectors.DefaultSelector()
+        self._ends: list[End] = []
         self.children: list[Child] = []
         become_subreaper()
 
@@ -109,6 +111,7 @@ class ProcessGroup:
         stdout: int | None = None,
         on_stdout: LineHandler | None = None,
         on_stderr: LineHandler,
+        longest: int = LONGEST_LINE,
         environment: Mapping[str, str] | None = None,
         folder: str = "",
         pass_fds: Sequence[int] = (),
@@ -117,40 +120,49 @@ class ProcessGroup:
 
         `stdin` is what it reads, or a descriptor, or nothing. `stdout` is a descriptor in place of `on_stdout`.
         Descriptors stay the caller's to close, at once: kept open here, their other end would never see an end.
+        A line for `on_stdout` that is longer than `longest` bytes is cut into several.
         `environment` takes the place of the run's own; the run's mark is in it either way.
         """
+        part = str(len(self.children))
         popen = subprocess.Popen(
             list(argv),
+            bufsize=0,
             stdin=subprocess.PIPE if isinstance(stdin, bytes) else subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.PIPE if stdout is None else stdout,
             stderr=subprocess.PIPE,
             cwd=folder or self._folder,
-            env={**(self._environment if environment is None else environment), MARK: self._mark},
+            env={**(self._environment if environment is None else environment), MARK: self._mark, PART: part},
             start_new_session=True,
             close_fds=True,
             pass_fds=pass_fds,
         )
-        child = Child(name=name, popen=popen, started=time.monotonic())
+        child = Child(name=name, popen=popen, started=time.monotonic(), part=part)
         self.children.append(child)
         assert popen.stderr
         if popen.stdout:
-            self._watch(child, popen.stdout, on_stdout or (lambda _line: None))
-        self._watch(child, popen.stderr, on_stderr)
+            self._read_from(popen.stdout, child, on_stdout or (lambda _line: None), longest=longest)
+        self._read_from(popen.stderr, child, on_stderr, longest=LONGEST_LINE)
         if popen.stdin and isinstance(stdin, bytes):
-            with contextlib.suppress(BrokenPipeError):  # it ended before it read: its exit code tells
-                popen.stdin.write(stdin)
-                popen.stdin.close()
+            writer = self._write_to(popen.stdin, child)
+            writer.send(stdin)
+            writer.finish()
         return child
 
     def watch(self, child: Child, reading: int, handler: LineHandler) -> None:
-        """Read another pipe of a child, line by line; the descriptor is ours to close."""
-        self._watch(child, os.fdopen(reading, "rb", buffering=0), handler)
+        """Read messages of a child from another pipe, line by line; the descriptor is ours to close."""
+        self._read_from(os.fdopen(reading, "rb", buffering=0), child, handler, longest=LONGEST_MESSAGE)
 
-    def _watch(self, child: Child, pipe: IO[bytes], handler: LineHandler) -> None:
-        os.set_blocking(pipe.fileno(), False)
-        child.handlers[pipe.fileno()] = handler
-        child.rests[pipe.fileno()] = bytearray()
-        self._selector.register(pipe, selectors.EVENT_READ, child)
+    def writer(self, child: Child, writing: int) -> Writer:
+        """What writes to a child on another pipe; the descriptor is ours to close."""
+        return self._write_to(os.fdopen(writing, "wb", buffering=0), child)
+
+    def _read_from(self, pipe: IO[bytes], child: Child, handler: LineHandler, *, longest: int) -> None:
+        self._ends.append(Reader(pipe, self._selector, child, handler, longest=longest))
+
+    def _write_to(self, pipe: IO[bytes], child: Child) -> Writer:
+        writer = Writer(pipe, self._selector, child)
+        self._ends.append(writer)
+        return writer
 
     def pump(self, *, seconds: float) -> bool:
         """Hand on lines for at most `seconds`; True when every child has ended and its pipes are read to the end."""
@@ -163,14 +175,19 @@ class ProcessGroup:
         return all(child.poll() for child in self.children) or self._wait(until)
 
     def pump_once(self, *, seconds: float) -> bool:
-        """Wait for something to read, at most `seconds`, and hand it on; False where there is no pipe left to read."""
+        """Wait for something to read, at most `seconds`, and hand it on; False where there is no pipe left to read.
+
+        What children did not read yet is written on the way.
+        """
         if not self._selector.get_map():
             return False
         for key, _ in self._selector.select(seconds):
-            self._read(key.data, key.fileobj)  # type: ignore[arg-type]
+            key.data.on_ready()
         # A descendant that outlives the child may hold its pipe open for ever.
         if all(child.poll() for child in self.children) and not self._selector.select(0):
-            self._close_pipes()
+            for end in self._ends:
+                end.finish()
+            self._close_ends()
         return True
 
     def _wait(self, until: float) -> bool:
@@ -183,45 +200,31 @@ class ProcessGroup:
     def is_done(self, children: Sequence[Child]) -> bool:
         """Whether these have ended and all they wrote was handed on.
 
-        What a descendant of an ended one may still write is not waited for.
+        What a descendant of an ended one may still write is not waited for: of that, no more is read here than what
+        the ended one itself can have left in its pipes.
         """
         if not all(child.poll() for child in children):
             return False
-        while ready := [key for key, _ in self._selector.select(0) if key.data in children]:
-            for key in ready:
-                self._read(key.data, key.fileobj)  # type: ignore[arg-type]
+        for _ in range(LARGEST_PIPE // CHUNK + 1):
+            ready = [key.data for key, _ in self._selector.select(0) if key.data.child in children]
+            if not ready:
+                break
+            for end in ready:
+                end.on_ready()
         return True
 
-    def _read(self, child: Child, pipe: IO[bytes]) -> None:
-        number = pipe.fileno()
-        try:
-            data = os.read(number, CHUNK)
-        except BlockingIOError:
-            return
-        rest = child.rests[number]
-        rest += data
-        if data:
-            *lines, tail = bytes(rest).split(b"\n")
-            child.rests[number] = bytearray(tail)
-            if len(tail) > LONGEST_LINE:
-                lines.append(tail)
-                child.rests[number] = bytearray()
-        else:
-            lines = [bytes(rest)] if rest else []
-            self._selector.unregister(pipe)
-            pipe.close()
-        handler = child.handlers[number]
-        for line in lines:
-            handler(line.decode("utf-8", "replace").rstrip("\r"))
+    def _close_ends(self) -> None:
+        for end in self._ends:
+            end.close()
+        self._ends.clear()
 
-    def _close_pipes(self) -> None:
-        for key in list((self._selector.get_map() or {}).values()):
-            child: Child = key.data
-            number = key.fd
-            if rest := child.rests.get(number):
-                child.handlers[number](bytes(rest).decode("utf-8", "replace"))
-            self._selector.unregister(key.fileobj)
-            key.fileobj.close()  # type: ignore[union-attr]
+    def kill_left_behind(self, child: Child) -> int:
+        """Kill what an ended child had started and left, wherever it went; returns how many were killed."""
+        found = [process for process in marked_processes().get(self._mark, ()) if _part_of(process) == child.part]
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        return len(found)
 
     def signal(self, number: int) -> None:
         """Send a signal to the sessions of all children that still live."""
@@ -237,7 +240,7 @@ class ProcessGroup:
             with contextlib.suppress(ChildProcessError):
                 while not child.poll():
                     time.sleep(0.005)
-        self._close_pipes()
+        self._close_ends()
         self._selector.close()
         reap_strays()
         return killed
@@ -260,6 +263,13 @@ def marked_processes() -> dict[str, list[psutil.Process]]:
             if mark and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 found.setdefault(mark, []).append(process)
     return found
+
+
+def _part_of(process: psutil.Process) -> str:
+    try:
+        return str(process.environ().get(PART) or "")
+    except (psutil.Error, OSError):
+        return ""
 
 
 def kill_marked(*marks: str) -> int:

@@ -10,7 +10,7 @@ import uuid
 import psutil
 import pytest
 
-from jobs.engine import process
+from jobs.engine import pipe_ends, process
 from jobs.engine.process import ProcessGroup, exit_code_of, is_alive, kill_marked, marked_processes
 
 PYTHON_ENV = {"PATH": os.environ["PATH"]}
@@ -91,7 +91,7 @@ def test_an_endless_line_is_cut_and_memory_stays_flat(group):
 
     assert group.pump(seconds=30)
     assert sum(sizes) == 64 * 1024 * 1024
-    assert max(sizes) <= process.LONGEST_LINE + process.CHUNK
+    assert max(sizes) <= pipe_ends.LONGEST_LINE + pipe_ends.CHUNK
 
 
 def test_bytes_that_are_no_utf8_do_not_stop_the_reader(group):
@@ -117,13 +117,112 @@ def test_a_child_that_does_not_read_its_input_is_no_error(group):
     assert child.returncode == 0
 
 
+def descriptors():
+    """What is open in this process."""
+    return {
+        number: os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if alive_fd(number)
+    }
+
+
+def alive_fd(number):
+    return os.path.islink(f"/proc/self/fd/{number}")
+
+
+def test_a_child_that_does_not_read_holds_nobody_up(group):
+    before = time.monotonic()
+    child = start(group, "import time; time.sleep(60)", stdin=b"y" * 5_000_000)
+    reading, writing = os.pipe()
+    writer = group.writer(child, writing)
+    writer.send(b"z" * 5_000_000)
+    os.close(reading)
+
+    assert not group.pump(seconds=0.2)
+    assert time.monotonic() - before < 2
+
+
+def test_what_a_child_reads_late_arrives_whole_and_in_order(group):
+    reading, writing = os.pipe()
+    out = []
+    child = group.start(
+        [sys.executable, "-c", f"import time; time.sleep(0.3); print(hash(open({reading}).read()) and 'read')"],
+        name="program",
+        on_stdout=out.append,
+        on_stderr=out.append,
+        pass_fds=[reading],
+    )
+    os.close(reading)
+    writer = group.writer(child, writing)
+    for number in range(20):
+        writer.send(str(number % 10).encode() * 300_000)
+    writer.finish()
+    writer.send(b"after its end")
+
+    assert group.pump(seconds=10)
+    assert out == ["read"]
+    assert writer.is_closed
+
+
+def test_a_long_message_is_not_cut(group):
+    out = []
+    group.start(
+        [sys.executable, "-c", "print('x' * 9_000_000); print('end')"],
+        name="program",
+        on_stdout=lambda line: out.append(len(line)),
+        on_stderr=out.append,
+        longest=pipe_ends.LONGEST_MESSAGE,
+    )
+
+    assert group.pump(seconds=10)
+    assert out == [9_000_000, 3]
+
+
+def test_what_a_descendant_writes_without_end_is_not_waited_for(group):
+    start(group, "import time; time.sleep(60)")  # another side, for which the run goes on
+    child = start(
+        group,
+        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while True: print(1, flush=True)'])",
+    )
+
+    assert until(lambda: group.pump_once(seconds=0.1) and child.poll())
+    before = time.monotonic()
+    assert group.is_done([child])
+    assert time.monotonic() - before < 5
+    assert group.kill_left_behind(child) == 1
+
+
+def test_what_left_its_session_is_found_by_whom_it_came_from(group):
+    code = "import subprocess, sys; subprocess.Popen(['sleep', '60'], start_new_session=True)"
+    one, other = start(group, code), start(group, code)
+
+    assert until(lambda: one.poll() and other.poll())
+    assert group.kill_left_behind(one) == 1
+    assert group.kill_left_behind(one) == 0
+    assert group.close() == 1
+
+
+def test_no_descriptor_stays_open_after_a_run(mark, tmp_path):
+    before = descriptors()
+    for _ in range(5):
+        group = ProcessGroup(mark=mark, environment=PYTHON_ENV, folder=str(tmp_path))
+        child = start(group, "import time; print('x', end='', flush=True); time.sleep(60)", stdin=b"y" * 1_000_000)
+        reading, writing = os.pipe()
+        group.writer(child, writing).send(b"z" * 1_000_000)
+        os.close(reading)
+        group.pump(seconds=0.1)
+        with pytest.raises(OSError):
+            group.start(["/no/such/program"], name="none", on_stderr=print)
+        group.close()
+
+    assert descriptors() == before
+
+
 def test_the_environment_is_built_from_nothing(group, monkeypatch):
     monkeypatch.setenv("ELTSITE_KEY", "must not be seen")
     out = []
     start(group, "import os; print(sorted(k for k in os.environ if k != 'LC_CTYPE'))", out=out)
 
     assert group.pump(seconds=10)
-    assert out == [str(sorted(["PATH", process.MARK]))]
+    assert out == [str(sorted(["PATH", process.MARK, process.PART]))]
 
 
 def test_pump_returns_in_time_while_a_child_lives(group):

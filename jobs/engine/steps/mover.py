@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.engine.interface import Failure, RunSpec, Step
+from jobs.engine.pipe_ends import LONGEST_MESSAGE
 from jobs.engine.process import Child, exit_code_of
 from jobs.engine.steps.context import RunContext
 
@@ -71,6 +72,7 @@ class MoverStep:
             name=self._step.name,
             stdin=json.dumps(self._step.spec).encode() + b"\n",
             on_stdout=self._on_event,
+            longest=LONGEST_MESSAGE,
             on_stderr=lambda text: self._write("mover", "error", text),
         )
         self.children.append(child)

@@ -9,11 +9,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobs.engine.interface import Failure
+from jobs.engine.pipe_ends import Writer
 from jobs.engine.process import Child, exit_code_of
 from jobs.engine.steps.context import RunContext
 from jobs.engine.steps.mover import command, failure_of, sentence_of, unexplained
 
 OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe, (reading end, writing end); each end is closed with its stack."""
+    ends = os.pipe()
+    reading.callback(os.close, ends[0])
+    writing.callback(os.close, ends[1])
+    return ends
 
 
 class MoverProcess:
@@ -36,38 +45,39 @@ class MoverProcess:
         self.failure: Failure | None = None
         self.result: dict[str, Any] = {}
         self._finished = False
-        spec_reading, self._telling = os.pipe()
-        events_reading, events_writing = os.pipe()
-        argv = [*command(verb, spec, context.spec), "--spec-fd", str(spec_reading)]
-        if stdout is not None:
-            argv += ["--events-fd", str(events_writing)]
-        try:
-            self.child: Child = context.processes.start(
-                argv,
-                name=name,
-                stdin=stdin,
-                stdout=stdout if stdout is not None else events_writing,
-                on_stderr=lambda text: context.write(name, "error", text),
-                pass_fds=(spec_reading, events_writing),
-            )
-            context.processes.watch(self.child, events_reading, self._on_line)
-        finally:
-            os.close(spec_reading)
-            os.close(events_writing)
+        self.child, self._writer = self._start(verb, spec, stdin=stdin, stdout=stdout)
         self.tell(spec)
 
+    def _start(
+        self, verb: str, spec: Mapping[str, Any], *, stdin: int | None, stdout: int | None
+    ) -> tuple[Child, Writer]:
+        """The process and what writes to it. Whatever fails on the way, no descriptor stays open."""
+        processes = self._context.processes
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            spec_reading, telling = _pipe(theirs, ours)
+            events_reading, events_writing = _pipe(ours, theirs)
+            argv = [*command(verb, spec, self._context.spec), "--spec-fd", str(spec_reading)]
+            if stdout is not None:
+                argv += ["--events-fd", str(events_writing)]
+            child = processes.start(
+                argv,
+                name=self._name,
+                stdin=stdin,
+                stdout=stdout if stdout is not None else events_writing,
+                on_stderr=lambda text: self._context.write(self._name, "error", text),
+                pass_fds=(spec_reading, events_writing),
+            )
+            ours.pop_all()  # from here on they are the process group's to close
+            processes.watch(child, events_reading, self._on_line)
+            return child, processes.writer(child, telling)
+
     def tell(self, message: Mapping[str, Any]) -> None:
-        """Send it a message; one that has ended hears nothing any more."""
-        data = json.dumps(message).encode() + b"\n"
-        with contextlib.suppress(BrokenPipeError):
-            while data:
-                data = data[os.write(self._telling, data) :]
+        """Send it a message, which is written as it reads; one that has ended hears nothing any more."""
+        self._writer.send(json.dumps(message).encode() + b"\n")
 
     def hang_up(self) -> None:
         """Nothing more will be said."""
-        if self._telling >= 0:
-            os.close(self._telling)
-            self._telling = -1
+        self._writer.finish()
 
     @property
     def has_ended(self) -> bool:

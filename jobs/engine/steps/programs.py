@@ -10,7 +10,8 @@ from typing import Any
 
 from jobs.engine.hints import hint_of
 from jobs.engine.interface import Connector, Failure
-from jobs.engine.process import Child, LineHandler, exit_code_of, launched
+from jobs.engine.pipe_ends import LONGEST_MESSAGE, LineHandler
+from jobs.engine.process import Child, exit_code_of, launched
 from jobs.engine.singer import apply_selection, replication_faults, streams_of, unmatched
 from jobs.engine.stderr import Story, metric_of
 from jobs.engine.steps.context import RunContext
@@ -81,6 +82,7 @@ def start_connector(
             stdin=stdin,
             stdout=stdout,
             on_stdout=on_stdout,
+            longest=LONGEST_MESSAGE,
             on_stderr=on_stderr,
             environment=environment_of(context, connector, folder),
             folder=os.path.join(spec.folder, "files"),
