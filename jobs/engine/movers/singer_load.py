@@ -79,11 +79,13 @@ class SingerLoad:
         self._begin()
         number = 0
         with SingerProgress(self._streams):
-            for lines, size in singer_messages.chunks(STDIN):
+            output = singer_messages.Lines(STDIN)
+            for lines, size in output:
                 self._gathered_bytes += size
                 number = self._take(lines, number)
                 self._flush_full()
             is_well = (hear() or {}).get("extractor_exit") == 0
+            self._take_rest(output.rest, number, is_well=is_well)
             self._end(is_well=is_well)
         self._say()
         rows = sum(stream.counts.written for stream in self._streams.values())
@@ -152,6 +154,17 @@ class SingerLoad:
             stream.buffered += size
         self._gathered += len(lines)
         return number
+
+    def _take_rest(self, line: bytes, number: int, *, is_well: bool) -> None:
+        """The last line, where it has no end. A tap that died while it wrote is the cause, not the piece it left."""
+        if not line:
+            return
+        try:
+            self._take([line], number)
+        except MoverError as error:
+            if is_well or error.event["code"] != "singer-line":
+                raise
+            log(f"The tap's output ends in the middle of line {number + 1}, which is left out", level="warning")
 
     def _ways(self) -> tuple[SingerStream | None, bytes, Callable[[bytes], Any], Callable[[Any], None], Any]:
         """How the next lines are taken in, as long as they are records of the stream of the last one."""

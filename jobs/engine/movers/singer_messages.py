@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from jobs.engine.movers import failures
-from jobs.engine.movers.pipes import CAPACITY, F_SETPIPE_SZ
+from jobs.engine.movers.pipes import widen
 from jobs.engine.movers.protocol import MoverError
 
 CHUNK = 1 << 20  # bytes
@@ -117,27 +114,34 @@ def decoded(kind: Any, line: bytes, number: int, *, stream: str | None = None) -
         raise explain(error, number, line, stream=stream) from error
 
 
-def chunks(descriptor: int) -> Iterator[tuple[list[bytes], int]]:
-    """The lines that each chunk completes, and the chunk's size in bytes. Raises MoverError for an endless line."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # no pipe, or none that may grow
-            fcntl.fcntl(descriptor, F_SETPIPE_SZ, CAPACITY)
-    begun: list[bytes] = []  # of a line that is not complete
-    size = 0
-    number = 0
-    while chunk := os.read(descriptor, CHUNK):
-        lines = chunk.split(b"\n")
-        size += len(lines[0])
-        if size > MAX_LINE:
-            raise bad_line(number + 1, b"".join(begun), f"It is longer than {MAX_LINE >> 20} MiB.")
-        if len(lines) == 1:
-            begun.append(chunk)
-            continue
-        if begun:
-            lines[0] = b"".join([*begun, lines[0]])
-        last = lines.pop()
-        begun, size = ([last], len(last)) if last else ([], 0)
-        number += len(lines)
-        yield lines, len(chunk)
-    if begun:
-        yield [b"".join(begun)], 0
+class Lines:
+    """The lines that come from a descriptor: those that each chunk completes, with the chunk's size in bytes.
+
+    `rest` is, after the last chunk, a line without an end: of a tap that died while it wrote, a piece. Raises
+    MoverError for an endless line.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.rest = b""
+
+    def __iter__(self) -> Iterator[tuple[list[bytes], int]]:
+        widen(self._descriptor)
+        begun: list[bytes] = []  # of a line that is not complete
+        size = 0
+        number = 0
+        while chunk := os.read(self._descriptor, CHUNK):
+            lines = chunk.split(b"\n")
+            size += len(lines[0])
+            if size > MAX_LINE:
+                raise bad_line(number + 1, b"".join(begun), f"It is longer than {MAX_LINE >> 20} MiB.")
+            if len(lines) == 1:
+                begun.append(chunk)
+                continue
+            if begun:
+                lines[0] = b"".join([*begun, lines[0]])
+            last = lines.pop()
+            begun, size = ([last], len(last)) if last else ([], 0)
+            number += len(lines)
+            yield lines, len(chunk)
+        self.rest = b"".join(begun)
