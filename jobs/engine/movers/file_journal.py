@@ -1,7 +1,8 @@
 """How several manifests come into force at once: a journal is renamed into place, and then carried out.
 
 Writing the journal is the commit. Whoever opens the folder next carries out one that was left behind; each of its
-steps may be done twice. States that belong to no stream's folder are kept beside it, in _eltsite_loads.json.
+steps may be done twice. It goes last, when new data files have their names and old
+ones are gone: the next run may not touch these streams. States that belong to no stream's folder are kept beside it, in _eltsite_loads.json.
 """
 
 from __future__ import annotations
@@ -24,11 +25,6 @@ LOADS = "_eltsite_loads.json"
 def hidden_name(name: str) -> str:
     """What a data file is called before it counts."""
     return f".{name}.part"
-
-
-def shown_name(hidden: str) -> str:
-    """The name a hidden file is to get; nothing for any other file."""
-    return hidden[1:].removesuffix(".part") if hidden.startswith(".") and hidden.endswith(".part") else ""
 
 
 def loaded(load: Load, *, rows: int) -> dict[str, Any]:
@@ -62,19 +58,29 @@ def _sync(folder: str) -> None:
         os.close(handle)
 
 
-def show_manifest(folder: str) -> None:
-    """Let a stream's next manifest count."""
-    _show(folder, MANIFEST)
+def tidy(folder: str) -> None:
+    """Give the data files that a stream's manifest names their names, and remove what it does not name."""
+    if not os.path.isdir(folder):
+        return
+    named = {str(file["name"]) for file in read(os.path.join(folder, MANIFEST)).get("files", ())}
+    hidden = {hidden_name(name): name for name in named}
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name in hidden:
+            os.replace(path, os.path.join(folder, hidden[name]))
+        elif name == hidden_name(MANIFEST) or (name.lstrip(".").startswith("part-") and name not in named):
+            os.unlink(path)
 
 
-def _read(path: str) -> dict[str, Any]:
+def read(path: str) -> dict[str, Any]:
+    """A file of ours; empty where there is none. Raises MoverError: store-unreadable."""
     try:
         with open(path, encoding="utf-8") as file:
             found: dict[str, Any] = json.load(file)
             return found
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise MoverError(
             f"{paths.shown(path)} cannot be read",
             reason=f"{error}.",
@@ -86,25 +92,29 @@ def _read(path: str) -> dict[str, Any]:
 
 def loads(folder: str) -> dict[str, dict[str, dict[str, Any]]]:
     """The states that belong to no stream's folder: per pipeline and name."""
-    return _read(os.path.join(folder, LOADS))
+    return read(os.path.join(folder, LOADS))
 
 
 def write(folder: str, *, tables: Sequence[str], pipeline: str, loads: Mapping[str, Any]) -> None:
     """Commit: the hidden manifests of `tables` count from here on, and the states in `loads` with them."""
+    for table in tables:  # a journal must not reach the disk before what it names
+        _sync(os.path.join(folder, table))
     journal = {"tables": list(tables), "pipeline": pipeline, "loads": loads}
     write_json(os.path.join(folder, hidden_name(JOURNAL)), journal)
     _show(folder, JOURNAL)
 
 
-def complete(folder: str) -> list[str]:
-    """Carry out the journal, where there is one; answers its tables, whose data files have yet to get their names."""
+def complete(folder: str) -> None:
+    """Carry out the journal, where there is one."""
     path = os.path.join(folder, JOURNAL)
-    journal = _read(path)
+    journal = read(path)
     if not journal:
-        return []
-    for table in journal["tables"]:
-        if os.path.exists(os.path.join(folder, table, hidden_name(MANIFEST))):
-            show_manifest(os.path.join(folder, table))
+        return
+    for table in (os.path.join(folder, name) for name in journal["tables"]):
+        if os.path.exists(os.path.join(table, hidden_name(MANIFEST))):
+            os.replace(os.path.join(table, hidden_name(MANIFEST)), os.path.join(table, MANIFEST))
+        tidy(table)
+        _sync(table)
     if journal["loads"]:
         known = loads(folder)
         known[journal["pipeline"]] = {**known.get(journal["pipeline"], {}), **journal["loads"]}
@@ -112,4 +122,3 @@ def complete(folder: str) -> list[str]:
         _show(folder, LOADS)
     os.unlink(path)
     _sync(folder)
-    return list(journal["tables"])

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import duckdb
 
 from jobs.engine.movers import failures, file_journal, tables, types
-from jobs.engine.movers.file_journal import MANIFEST, hidden_name, shown_name
+from jobs.engine.movers.file_journal import MANIFEST, hidden_name
 from jobs.engine.movers.ports import VERSION_COLUMN, Column, Counts, Load, Part, Target
 from jobs.engine.movers.protocol import log
 from jobs.engine.movers.quoting import ident, idents, text
@@ -59,7 +59,7 @@ class FilesLoad:
         self._names = plan.names
         self._columns = {**self._old["columns"], **{plan.names[name]: kind for name, kind in self._types.items()}}
         os.makedirs(self.folder, exist_ok=True)
-        self.tidy()
+        file_journal.tidy(self.folder)
         self._kept = [
             file
             for file in self._old["files"]
@@ -70,18 +70,6 @@ class FilesLoad:
         if target.method == "merge":
             shape = ", ".join(f"{ident(plan.names[name])} {kind}" for name, kind in self._types.items())
             self._writer.engine.execute(f"CREATE OR REPLACE TEMP TABLE stage ({shape})")
-
-    def tidy(self) -> None:
-        """Give committed files their names, and remove what no manifest names."""
-        if not os.path.isdir(self.folder):
-            return
-        named = {file["name"] for file in (self._writer.manifest(self._target.table) or {"files": []})["files"]}
-        for name in os.listdir(self.folder):
-            path = os.path.join(self.folder, name)
-            if shown_name(name) in named:
-                os.replace(path, os.path.join(self.folder, shown_name(name)))
-            elif name == hidden_name(MANIFEST) or (name.lstrip(".").startswith("part-") and name not in named):
-                os.unlink(path)
 
     def write(self, part: Part) -> None:
         engine = self._writer.engine

@@ -1,13 +1,12 @@
 """The loader target-files: a folder per stream with data files, and a manifest that says which of them count.
 
-Renaming the manifest into place commits rows and state together. Data files are hidden until then, by a leading dot
-and an ending of their own (DuckDB's patterns find dotted files), and get their names afterwards; a run that was killed in between is completed by the next one. Files that no manifest names
-are leftovers and go.
+Renaming a journal into place commits rows and state together. Data files are hidden until then, by a leading dot and
+an ending of their own (DuckDB's patterns find dotted files), and get their names afterwards; a run that was killed in
+between is completed by the next one. Files that no manifest names are leftovers and go.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -45,8 +44,7 @@ class FilesWriter:
         store.show_progress(self.engine)
         try:
             os.makedirs(self.folder, exist_ok=True)
-            for table in file_journal.complete(self.folder):
-                FilesLoad(self, Target(table, table, "append", (), False, "never")).tidy()
+            file_journal.complete(self.folder)
         except OSError as error:
             raise self.explain(error, self.folder) from error
 
@@ -67,21 +65,7 @@ class FilesWriter:
 
     def manifest(self, table: str) -> dict[str, Any] | None:
         """What counts in a stream's folder; None where nothing was ever committed."""
-        path = os.path.join(self.folder, table, MANIFEST)
-        try:
-            with open(path, encoding="utf-8") as file:
-                found: dict[str, Any] = json.load(file)
-                return found
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise MoverError(
-                f"The manifest {paths.shown(path)} cannot be read",
-                reason=f"{error}.",
-                remedy="Restore it, or move the stream's folder away to load it from the start.",
-                code="store-unreadable",
-                file=paths.shown(path),
-            ) from error
+        return file_journal.read(os.path.join(self.folder, table, MANIFEST)) or None
 
     def has_table(self, table: str) -> bool:
         return self.manifest(table) is not None
@@ -116,7 +100,7 @@ class FilesWriter:
 
 
 class FilesTransaction:
-    """The loads of one transaction. One manifest alone is renamed into place; several go by the journal."""
+    """The loads of one transaction."""
 
     def __init__(self, writer: FilesWriter) -> None:
         self._writer = writer
@@ -145,19 +129,12 @@ class FilesTransaction:
     def commit(self) -> None:
         """From here on the new files count, and the states with them."""
         tables = [load.table for load in self._loads]
-        if len(tables) > 1 or self._remembered:
-            loads = {load.stream: file_journal.loaded(load, rows=rows) for load, rows in self._remembered}
-            pipeline = self._remembered[0][0].pipeline if self._remembered else ""
-            file_journal.write(self._writer.folder, tables=tables, pipeline=pipeline, loads=loads)
-            self.is_committed = True
-            file_journal.complete(self._writer.folder)
-        else:
-            for table in tables:
-                file_journal.show_manifest(os.path.join(self._writer.folder, table))
+        loads = {load.stream: file_journal.loaded(load, rows=rows) for load, rows in self._remembered}
+        pipeline = self._remembered[0][0].pipeline if self._remembered else ""
+        file_journal.write(self._writer.folder, tables=tables, pipeline=pipeline, loads=loads)
         self.is_committed = True
-        for load in self._loads:
-            load.tidy()
+        file_journal.complete(self._writer.folder)
 
     def undo(self) -> None:
         for load in self._loads:
-            load.tidy()
+            file_journal.tidy(load.folder)
