@@ -36,7 +36,7 @@ STATUS_ORDER = (JobStatus.ERROR, JobStatus.STOPPED, JobStatus.RUNNING, JobStatus
 ROW_FIELDS = (
     "number", "type", "status", "stop_reason", "headline", "queued_reason", "trigger", "created_by", "created_at",
     "started_at", "ended_at", "not_before", "rows_written", "steps", "streams", "stop_requested_at", "attempt",
-    "pipeline__number", "pipeline__label", "created_by__username", "created_by__first_name", "created_by__last_name",
+    "pipeline__number", "pipeline__label", "component__name", "created_by__username", "created_by__first_name", "created_by__last_name",
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def rows_of(jobs: Sequence[Job], now: datetime) -> list[Row]:
 
 def listed(found: JobQuerySet) -> JobQuerySet:
     """Only what a line shows."""
-    return found.select_related("pipeline", "created_by").only(*ROW_FIELDS)
+    return found.select_related("pipeline", "component", "created_by").only(*ROW_FIELDS)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from jobs import stories
 from jobs.list_views import listed, rows_of
 from jobs.models import Job, SkippedSlot
 from jobs.pictures import Bar
+from jobs.shown_connectors import shown_connectors
 from jobs.status import ACTIVE, JobStatus, JobType
 from pipelines.cron_fields import CronFault
 from pipelines.cron_words import describe
@@ -330,7 +331,10 @@ def show_configuration(request: HttpRequest, workspace: Workspace, number: int) 
     """What a pipeline is made of, to read. Secrets are said to be stored and never shown."""
     pipeline = find_pipeline(request, workspace, number)
     context = head_context(request, workspace, pipeline, "configuration")
-    context["components"] = shown_components(pipeline)
+    connectors = shown_connectors(pipeline, request.user)
+    context["components"] = [
+        {**vars(each), "connector": connectors[each.component.pk]} for each in shown_components(pipeline)
+    ]
     context["models"] = list(
         workspace.files.filter(path__startswith="models/", path__endswith=".sql").values_list("path", flat=True)[:100]  # type: ignore[attr-defined]
     )

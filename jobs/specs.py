@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from typing import Any
 
 from django.conf import settings
 
@@ -117,8 +119,8 @@ def secrets_of(job: Job, ends: Ends | None = None) -> list[str]:
 
 def _notices_of(job: Job, ends: Ends, environment: dict[str, str]) -> list[tuple[str, str]]:
     """What the log begins with."""
-    who = f"{job.pipeline.label}, " if job.pipeline else ""
-    found = [("info", f"{who}job {job.number}, attempt {job.attempt + 1}, on {settings.ELTSITE_HOST}")]
+    subject = job.pipeline.label if job.pipeline else job.component.name if job.component else job.workspace.name
+    found = [("info", f"{subject}, job {job.number}, attempt {job.attempt + 1}, on {settings.ELTSITE_HOST}")]
     if job.type in (JobType.PIPELINE_ENV, JobType.COMPONENT_TEST):
         found += [("info", f"{name}={value}") for name, value in sorted(environment.items())]
         for end in ends.both:
@@ -132,11 +134,16 @@ def _notices_of(job: Job, ends: Ends, environment: dict[str, str]) -> list[tuple
     return found
 
 
+def _written(value: Any) -> str:
+    """A value as a person sets it: texts as they are, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def _settings_shown(end: End) -> list[tuple[str, str]]:
     """A component's settings with secrets masked, and the variables its own process finds them in."""
     secret = end.plugin.secret_names
     found = [
-        ("info", f"{end.component.name}.{name} = {'***' if name in secret else value}")
+        ("info", f"{end.component.name}.{name} = {MASK if name in secret else _written(value)}")
         for name, value in sorted(end.settings.items())
     ]
     if not end.plugin.is_native:

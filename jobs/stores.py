@@ -190,7 +190,7 @@ class JobControl:
         elif kind == "environment":
             self._findings.append({"kind": kind, **values})
             if not values.get("error"):
-                shown = ("name", "fingerprint", "requirements", "digest", "packages")
+                shown = ("name", "fingerprint", "requirements", "python", "digest", "packages")
                 self.environments.append({name: values.get(name) for name in shown})
 
     def store_findings(self) -> None:

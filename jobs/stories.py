@@ -10,11 +10,11 @@ from typing import Any
 
 from eltsite import words
 from jobs.models import Job
-from jobs.pictures import Span
 from jobs.status import JobStatus, JobType, StopReason
 from pipelines.state_values import MISSING, brief, differences
 
 USUAL_RUNS = 20  # "usual" is the last 20 good runs
+COUNTER = "count"  # the process that counts a connector's tables, where its definition says how
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,19 @@ def ran_for(job: Job, now: datetime) -> float | None:
 
 
 def rows_per_second(job: Job, now: datetime) -> float | None:
-    """Rows written per second, over the time the job ran."""
+    """Rows written per second, over the time the job ran; rows read where it is not known how many are written."""
     seconds = ran_for(job, now)
-    return job.rows_written / seconds if seconds and job.rows_written else None
+    rows = job.rows_read if is_stored_unknown(job) else job.rows_written
+    return rows / seconds if seconds and rows else None
+
+
+def is_stored_unknown(job: Job) -> bool:
+    """Whether a connector has rows that it may have stored or not: one says so at its end, if it ends well."""
+    return any(_is_open(stream) for stream in job.streams)
+
+
+def _is_open(stream: Mapping[str, Any]) -> bool:
+    return stream.get("mode") == "singer" and not stream.get("done")
 
 
 def is_timed_out(job: Job) -> bool:
@@ -144,6 +154,8 @@ def _what_is_safe(job: Job) -> str:
     done = [stream["stream"] for stream in job.streams if stream.get("done") and stream.get("stream")]
     if not job.streams:
         return ""
+    if is_stored_unknown(job):
+        return "What the loader had confirmed by then is stored, and the state says how far that is."
     if not done:
         return "No stream was completed; what the store had before is unchanged." if not job.rows_written else ""
     if len(done) == len(job.streams):
@@ -159,102 +171,9 @@ def _cost_of_retry(job: Job) -> str:
     if job.type != JobType.PIPELINE_RUN:
         return ""
     again = [stream["stream"] for stream in job.streams if not stream.get("done") and stream.get("stream")]
-    if again and len(again) < 6:
+    if again and len(again) < 6 and not is_stored_unknown(job):
         return f"A retry goes on from the stored state and reads {words.listed(again)} again."
     return "A retry goes on from the stored state."
-
-
-@dataclass(frozen=True)
-class StepRow:
-    """One row of the Gantt."""
-
-    name: str
-    status: str
-    span: Span | None
-    seconds: float | None
-    exit_code: int | None
-    usual_end: float | None
-    is_part: bool = False
-    note: str = ""
-
-    @property
-    def failed(self) -> bool:
-        return self.status in ("error", "timed_out")
-
-
-@dataclass(frozen=True)
-class Gantt:
-    """The steps of a job on one time axis, which is as long as the run, or as the usual run while that is longer."""
-
-    rows: Sequence[StepRow]
-    total: float
-
-    @property
-    def last_end(self) -> float:
-        """Where the last bar ends: what was not run would have begun there."""
-        return max((row.span.end for row in self.rows if row.span), default=0.0)
-
-
-def gantt_of(job: Job, *, usual: Usual, now: datetime) -> Gantt:
-    """Steps as spans from the job's start. A step that did not run has no span."""
-    elapsed = ran_for(job, now) or 0
-    running = job.status == JobStatus.RUNNING
-    total = max(elapsed, (usual.seconds or 0) if running else 0, 0.1) * 1.02
-    rows = []
-    for step in job.steps:
-        row = _step_row(job, step, elapsed, usual if running else Usual())
-        rows += [row, *_part_rows(row, step)]
-    return Gantt(rows, total)
-
-
-def _part_rows(row: StepRow, step: Mapping[str, Any]) -> list[StepRow]:
-    """The processes of a step, the first that failed by itself marked as such."""
-    found, has_failed = [], False
-    for part in step.get("parts") or ():
-        code = part.get("exit_code")
-        status = "stopped" if part.get("was_ended") or code is None else "error" if code else "complete"
-        note = "ended with it" if part.get("was_ended") else "failed" if status == "error" else ""
-        if status == "error" and not has_failed:
-            note, has_failed = "failed first", True
-        start = (row.span.start if row.span else 0.0) + float(part.get("after") or 0)
-        seconds = float(part.get("seconds") or 0)
-        found.append(
-            StepRow(
-                name=str(part.get("name") or ""),
-                status=status,
-                span=Span(start, start + seconds, status) if row.span else None,
-                seconds=seconds,
-                exit_code=code,
-                usual_end=None,
-                is_part=True,
-                note=note,
-            )
-        )
-    return found
-
-
-def _step_row(job: Job, step: Mapping[str, Any], elapsed: float, usual: Usual) -> StepRow:
-    status = str(step.get("status") or "skipped")
-    begun = _moment(step.get("started_at"))
-    span = None
-    seconds = step.get("seconds")
-    if begun and job.started_at:
-        start = max(0.0, (begun - job.started_at).total_seconds())
-        length = float(seconds) if seconds is not None else max(0.0, elapsed - start)
-        seconds = length
-        span = Span(start, start + length, {"timed_out": "stopped"}.get(status, status))
-    return StepRow(
-        name=str(step.get("name") or ""),
-        status=status,
-        span=span,
-        seconds=seconds,
-        exit_code=step.get("exit_code"),
-        usual_end=usual.seconds if status == "running" else None,
-    )
-
-
-def _moment(text: Any) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) and text else None
 
 
 @dataclass(frozen=True)
@@ -265,10 +184,11 @@ class StreamRow:
     status: str
     mode: str
     rows_read: int
-    rows_written: int
+    rows_written: int | None  # None: not known
     bytes: int
     rate: float | None
     verified: str
+    why: str  # it is not verified
     usual: float | None
     share: float
 
@@ -277,6 +197,7 @@ def streams_of(job: Job, *, usual: Usual, now: datetime) -> list[StreamRow]:
     """Streams with their counts, and how far they are against the usual."""
     seconds = ran_for(job, now)
     failed_stream = (job.error or {}).get("stream")
+    is_counted = any(part.get("name") == COUNTER for step in job.steps for part in step.get("parts") or ())
     rows = []
     for stream in job.streams:
         name, written = str(stream.get("stream") or ""), int(stream.get("rows_written") or 0)
@@ -288,14 +209,15 @@ def streams_of(job: Job, *, usual: Usual, now: datetime) -> list[StreamRow]:
             StreamRow(
                 name=name,
                 status=status,
-                mode=str(stream.get("mode") or ""),
+                mode=_mode(stream),
                 rows_read=read,
-                rows_written=written,
+                rows_written=None if _is_open(stream) else written,
                 bytes=int(stream.get("bytes") or 0),
                 rate=(written or read) / float(took) if took else None,
                 verified=_verified(stream),
+                why=_why_not_verified(stream, is_counted=is_counted),
                 usual=expected,
-                share=1.0 if stream.get("done") else min(0.99, written / expected) if expected else 0.0,
+                share=1.0 if stream.get("done") else min(0.99, (written or read) / expected) if expected else 0.0,
             )
         )
     return rows
@@ -320,6 +242,21 @@ def _verified(stream: Mapping[str, Any]) -> str:
     if stream.get("verified") is None:
         return "not verified"
     return "counts agree" if stream["verified"] else "counts agree, table not counted"
+
+
+def _why_not_verified(stream: Mapping[str, Any], *, is_counted: bool) -> str:
+    """In a few words; only of a stream that a connector has loaded, for the others tell it themselves."""
+    if _verified(stream) != "not verified" or stream.get("mode") != "singer":
+        return ""
+    if not is_counted:
+        return "the loader's definition does not say where its rows can be counted"
+    return "the table held rows before and some may have been updated, or it could not be read; the log says so then"
+
+
+def _mode(stream: Mapping[str, Any]) -> str:
+    """How rows were loaded; a connector decides that itself."""
+    mode = str(stream.get("mode") or "")
+    return "by the loader" if mode == "singer" else mode
 
 
 @dataclass(frozen=True)

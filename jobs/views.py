@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,12 +13,13 @@ from django.views.decorators.http import conditional_page, require_GET, require_
 
 from eltsite import words
 from eltsite.errors import NotFound
-from jobs import services, stories
+from jobs import services, step_rows, stories
 from jobs.logs import error_lines, read_log
 from jobs.models import Job, LogChunk
 from jobs.querysets import JobQuerySet
 from jobs.status import JobStatus, JobType
 from jobs.templatetags.words import status_name
+from jobs.versions import environments_used
 from workspaces.context import is_part, workspace_page
 from workspaces.models import Workspace
 from workspaces.permissions import access_of
@@ -27,13 +29,15 @@ FIRST_LINES = 20  # of the log, in the page itself; the log script fetches the r
 LINES_BEFORE_ERROR = 8
 USUAL_STREAM_RUNS = 5
 ATTEMPTS_SEEN = 100
+SECRET_COLUMNS = ("pipeline__properties", "component__properties")  # no page of a job opens them
 
 
 def find_job(request: HttpRequest, workspace: Workspace, number: int, *related: str) -> Job:
     """A visible job of the workspace, with the rows its page names."""
     found = Job.objects.visible_to(request.user).filter(workspace=workspace, number=number)
     if related:
-        found = found.select_related(*related).defer("pipeline__properties", "pipeline__script")
+        secret = [name for name in SECRET_COLUMNS if name.partition("__")[0] in related]
+        found = found.select_related(*related).defer("pipeline__script", *secret)
     job = found.first()
     if job is None:
         raise NotFound(f"There is no job {number} in {workspace}, or it was deleted.")
@@ -70,6 +74,7 @@ def _with_story(request: HttpRequest, workspace: Workspace, number: int) -> Job:
         workspace,
         number,
         "pipeline",
+        "component",
         "created_by",
         "trigger_job__pipeline",
         "retry_of",
@@ -97,12 +102,14 @@ def job_context(request: HttpRequest, workspace: Workspace, job: Job) -> dict[st
         "now": now,
         "usual": usual,
         "headline": title,
-        "title": f"{status_name(job.status)}: {pipeline.label if pipeline else workspace.name}, job {job.number}",
+        "title": f"{status_name(job.status)}: {subject_of(job)}, job {job.number}",
         "cause": cause,
         "evidence": error_lines(job, limit=3) if cause else [],
-        "gantt": stories.gantt_of(job, usual=usual, now=now),
+        "gantt": step_rows.gantt_of(job, usual=usual, now=now),
         "streams": stories.streams_of(job, usual=usual, now=now),
         "streams_done": sum(1 for stream in job.streams if stream.get("done")),
+        "is_stored_unknown": stories.is_stored_unknown(job),
+        "environments": environments_used(job.environments),
         "seconds": stories.ran_for(job, now),
         "rate": stories.rows_per_second(job, now),
         "attempts": attempts_of(request, job),
@@ -110,8 +117,25 @@ def job_context(request: HttpRequest, workspace: Workspace, job: Job) -> dict[st
         "may_run": access_of(request).can(workspace, "run"),
         "may_write": access_of(request).can(workspace, "write"),
         "can_retry": job.type == JobType.PIPELINE_RUN and not job.is_active,
+        "test_url": _test_url(workspace, job),
         "here": workspace,
     }
+
+
+def subject_of(job: Job) -> str:
+    """What a job is about: a pipeline, a component by itself, or the workspace."""
+    return job.pipeline.label if job.pipeline else job.component.name if job.component else job.workspace.name
+
+
+def _test_url(workspace: Workspace, job: Job) -> str:
+    """Where a test that has ended is made again; empty for every other job."""
+    if job.is_active:
+        return ""
+    if job.type == JobType.PIPELINE_ENV and job.pipeline is not None:
+        return reverse("pipeline-test", args=[workspace.alias, job.pipeline.number])
+    if job.type == JobType.COMPONENT_TEST:
+        return reverse("component-test", args=[workspace.alias, job.component_id])
+    return ""
 
 
 def good_streams(request: HttpRequest, job: Job) -> list[list[dict[str, Any]]]:
@@ -178,6 +202,30 @@ def run_pipeline(request: HttpRequest, workspace: Workspace, number: int) -> Htt
         toast(request, said, link=("See it", job_url(workspace, job)))
         return redirect("pipeline-pages", workspace.alias)
     toast(request, said)
+    return redirect(job_url(workspace, job))
+
+
+@require_POST
+@workspace_page("run")
+def test_pipeline(request: HttpRequest, workspace: Workspace, number: int) -> HttpResponse:
+    """Test both ends of a pipeline and read sample rows; nothing is loaded."""
+    pipeline = workspace.pipelines.visible_to(request.user).filter(number=number).first()  # type: ignore[attr-defined]
+    if pipeline is None:
+        raise NotFound(f"There is no pipeline {number} in {workspace}.")
+    job = services.create_job(pipeline, type=JobType.PIPELINE_ENV, user=request.user)
+    toast(request, f"The test of {pipeline.label} is queued as job {job.number}.")
+    return redirect(job_url(workspace, job))
+
+
+@require_POST
+@workspace_page("run")
+def test_component(request: HttpRequest, workspace: Workspace, component_id: UUID) -> HttpResponse:
+    """The same of one component by itself."""
+    component = workspace.components.visible_to(request.user).filter(pk=component_id).first()  # type: ignore[attr-defined]
+    if component is None:
+        raise NotFound(f"There is no such component in {workspace}, or it was deleted.")
+    job = services.create_component_test(component, user=request.user)
+    toast(request, f"The test of {component.name} is queued as job {job.number}.")
     return redirect(job_url(workspace, job))
 
 

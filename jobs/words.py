@@ -16,14 +16,23 @@ def headline_of(job: Job, facts: Mapping[str, Any]) -> str:
     """What a job that went well did, in one line."""
     if job.type == JobType.WORKSPACE_INIT:
         return "Workspace is ready"
+    warned = sum(1 for check in facts["checks"] if check.get("ok") is None)
+    warnings = f", with {counted(warned, 'warning')}" if warned else ""
     if job.type == JobType.PIPELINE_CONFIG:
-        warned = sum(1 for check in facts["checks"] if check.get("ok") is None)
-        return "Ready to run" + (f", with {counted(warned, 'warning')}" if warned else "")
+        return f"Ready to run{warnings}"
     if job.type == JobType.PIPELINE_ENV:
-        return f"Both ends answer: {counted(len(facts['checks']), 'check')} passed"
+        return f"Both ends answer: {_tested(facts)}{warnings}"
     if job.type == JobType.COMPONENT_TEST:
-        return f"It answers: {counted(len(facts['checks']), 'check')} passed"
+        name = job.component.name if job.component else "The component"
+        return f"{name} answers: {_tested(facts)}{warnings}"
     return _run_headline(facts)
+
+
+def _tested(facts: Mapping[str, Any]) -> str:
+    passed = sum(1 for check in facts["checks"] if check.get("ok"))
+    rows = sum(len(sample["rows"]) for sample in facts["samples"])
+    sampled = f", {counted(rows, 'sample row')} of {counted(len(facts['samples']), 'stream')}"
+    return f"{counted(passed, 'check')} passed{sampled if facts['samples'] else ''}"
 
 
 def _run_headline(facts: Mapping[str, Any]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_POST
 
 from eltsite import words
@@ -32,6 +34,7 @@ class ShownSetting:
     value: str
     note: str
     is_secret: bool = False
+    set_at: datetime | None = None  # of a secret
 
 
 @dataclass(frozen=True)
@@ -79,24 +82,22 @@ def _shown(
     is_set = setting.name in over or setting.name in own
     note = "set by this pipeline" if setting.name in over else "" if setting.name in own else "by default"
     if setting.is_secret:
+        by, at = _set_by(secrets.get(setting.name))
         return ShownSetting(
-            setting.name,
-            setting.title,
-            "Stored, never shown" if is_set else "Not set",
-            _set_by(secrets.get(setting.name)),
-            True,
+            setting.name, setting.title, "Stored, never shown" if is_set else "Not set", by, is_secret=True, set_at=at
         )
     value = over.get(setting.name, own.get(setting.name, setting.default))
     text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return ShownSetting(setting.name, setting.title, text or "empty", note)
 
 
-def _set_by(record: Any) -> str:
+def _set_by(record: Any) -> tuple[str, datetime | None]:
     """Who stored a secret and when, as far as it is known."""
     if not isinstance(record, Mapping):
-        return ""
-    parts = [str(record[key])[:40] for key in ("by", "at") if record.get(key)]
-    return f"set by {', '.join(parts)}" if record.get("by") else f"set {', '.join(parts)}" if parts else ""
+        return "", None
+    by = f"set by {str(record['by'])[:40]}" if record.get("by") else "set"
+    at = parse_datetime(str(record.get("at") or ""))
+    return (by if at or record.get("by") else "", at)
 
 
 def find(request: HttpRequest, workspace: Workspace, number: int) -> Pipeline:

@@ -35,7 +35,6 @@ TYPE_NAMES: dict[str, str] = {
     JobType.PIPELINE_ENV: "Test",
     JobType.COMPONENT_TEST: "Component test",
     JobType.PIPELINE_RUN: "Run",
-    JobType.COMPONENT_TEST: "Test of a component",
 }
 TRIGGER_NAMES: dict[str, str] = {
     Trigger.MANUAL: "A person",

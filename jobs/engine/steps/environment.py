@@ -195,7 +195,7 @@ class Build:
         self._say(f"Resolving the packages of {self._environment.name} for Python {self._python.version}.")
         self._work = work_folder(self._folder, name, {"requirements.in": self._requirements.to_resolve})
         source = str(self._work / "requirements.in")
-        self._run(compile_command(self._program(), source, self._python, self._flags))
+        self._run(compile_command(self._program(), source, self._python, self._flags), what="versions")
         self._stage = self._resolve
         return True
 
@@ -220,7 +220,9 @@ class Build:
         self._work = work_folder(
             self._folder, self._digest, {"requirements.txt": self._requirements.to_install(self._lock_text)}
         )
-        self._run(venv_command(self._program(), str(self._work / "environment"), self._python))
+        self._run(
+            venv_command(self._program(), str(self._work / "environment"), self._python), what="empty environment"
+        )
         self._stage = self._install
         return True
 
@@ -244,7 +246,8 @@ class Build:
                 str(self._work / "environment"),
                 with_hashes=not is_unhashed,
                 flags=self._flags,
-            )
+            ),
+            what="packages",
         )
         self._stage = self._finish
         return True
@@ -279,12 +282,12 @@ class Build:
         user = build_user()
         return installer_path(self._folder, [user] if user else [])
 
-    def _run(self, argv: Sequence[str]) -> None:
-        """Start the installer, as a user that is neither root nor the runs'."""
+    def _run(self, argv: Sequence[str], *, what: str) -> None:
+        """Start the installer, as a user that is neither root nor the runs'. `what` comes of it, as pages name it."""
         assert self._work
         child = self._context.processes.start(
             launched(argv, run_as=build_user()),
-            name=f"installer of {self._environment.name}",
+            name=f"{what} of {self._environment.name}",
             on_stdout=self._output.append,
             on_stderr=self._hear,
             environment=installer_environment(
@@ -323,7 +326,8 @@ class Build:
         )
         if built:
             seconds, count = time.monotonic() - self._started, len(facts["packages"])
-            self._say(f"The environment of {self._environment.name} is ready: {count} packages in {seconds:.1f} s.")
+            packages = f"{count} package{'' if count == 1 else 's'}"
+            self._say(f"The environment of {self._environment.name} is ready: {packages} in {seconds:.1f} s.")
         self.is_over = True
 
     def _fail(self, failure: Failure, *, about: bool = False) -> bool:
