@@ -21,10 +21,10 @@ from jobs import folders
 from jobs.engine.interface import Connector, DiscoverStep, Environment, EnvironmentStep, Failure, RunSpec
 from jobs.engine.process import ProcessGroup
 from jobs.engine.singer import check_catalog
-from jobs.engine.steps.context import RunContext, StepRunner
+from jobs.engine.steps.context import CannotStart, RunContext, StepRunner
 from jobs.engine.steps.discover import DiscoverRunner
 from jobs.engine.steps.environment import EnvironmentRunner
-from jobs.engine.steps.programs import CannotStart, Program, start_connector
+from jobs.engine.steps.programs import Program, start_connector
 from pipelines.connector_config import config_of
 from pipelines.environments import shipped_locks
 from pipelines.plugins import NATIVE, Plugin, shipped_plugins

@@ -143,6 +143,7 @@ class Executor:
             status = str(Outcome.ERROR if failure else Outcome.COMPLETE)
             return failure, exit_code_of_step(runner.children)
         except Stopped as stopped:
+            runner.stop(stopped.why)
             self._end_children()
             status = str(Outcome.TIMED_OUT if stopped.why is None else Outcome.STOPPED)
             raise

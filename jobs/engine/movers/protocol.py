@@ -13,6 +13,7 @@ Events (all others are ignored by the supervisor):
   ready   {state, epoch, sequence}            singer_load: where the tap is to begin, told before it starts
   catalog {streams}                           discover: what the source holds, as a Singer catalog
   sample  {stream, columns, rows}             sample: a few rows, as lists of texts
+  cut     {}                                  relay: whoever it passes messages on to no longer reads
   counted {when, tables}                      count: rows per stream; `when` is before or after
   result  {...}                               what a verb answers, at its end
 Standard error is for what we do not control: native libraries and tracebacks.

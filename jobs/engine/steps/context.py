@@ -6,10 +6,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from jobs.engine.interface import Control, Failure, RunSpec, StateStore
+from jobs.engine.interface import Control, Failure, RunSpec, StateStore, StopRequest
 from jobs.engine.process import Child, ProcessGroup
 
 Write = Callable[[str, str, str], None]  # source, level, text: masked, then to the log
+
+
+class CannotStart(Exception):
+    """A program of the step could not be started; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.headline)
+        self.failure = failure
+
+
+def not_started(name: str, error: OSError) -> CannotStart:
+    """The system refused to start a process."""
+    where = f": {error.filename}" if error.filename else ""
+    return CannotStart(
+        Failure(
+            f"{name} could not be started",
+            reason=f"The system says: {error.strerror or error}{where}.",
+            remedy="Look at the host's memory, disk, processes and open files, then run it again.",
+            details={"code": "not-started"},
+        )
+    )
 
 
 @dataclass
@@ -40,6 +61,12 @@ class StepRunner(Protocol):
 
     def judge(self) -> Failure | None:
         """Why the step failed; None when it did not. Called once, when it is over."""
+
+    def stop(self, why: StopRequest | None) -> None:
+        """The run is to stop (None: its time is up): start nothing more. Its processes are ended after this.
+
+        LOST: the run is no longer ours, and nothing may be saved.
+        """
 
     def close(self) -> None:
         """Let go of what the step holds; called once, whatever happened."""

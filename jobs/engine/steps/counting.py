@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobs.engine.interface import Connector, Failure
-from jobs.engine.process import Child
+from jobs.engine.process import Child, exit_code_of
 from jobs.engine.steps.context import RunContext
 from jobs.engine.steps.mover_process import MoverProcess
 from jobs.engine.steps.verdict import APPENDS, Sent, missing_rows
 
+BEFORE_SECONDS = 60.0  # the longest that a target waits for a count before the run
+AFTER_SECONDS = 600.0  # the longest that a run waits for the counts after it
 EXCLUSIVE = ("duckdb",)  # kinds of stores that nobody else may have open while they are written
 
 
@@ -28,6 +32,8 @@ class Counter:
         self._after: dict[str, Any] = {}
         self._waiting: dict[str, Callable[[], None]] = {}
         self._is_asked = self._is_answered = self._is_there = False
+        self._since = time.monotonic()  # when it was last asked for something
+        self._is_given_up = False
         self.verified: dict[str, bool | None] = {}
 
     @property
@@ -60,6 +66,7 @@ class Counter:
             then()
             return
         self._waiting[stream] = then
+        self._since = time.monotonic()
         self._process.tell({"count": "before", "streams": [stream]})
 
     def _on_event(self, kind: str, event: dict[str, Any]) -> None:
@@ -82,7 +89,7 @@ class Counter:
         if sent is None or self._is_answered:
             self._process.hang_up()
         elif not self._is_asked:
-            self._is_asked = True
+            self._is_asked, self._since = True, time.monotonic()
             keys = {
                 name: {"columns": facts["keys"], "samples": facts["samples"]}
                 for name, facts in sent.items()
@@ -91,10 +98,31 @@ class Counter:
             self._process.tell({"count": "after", "streams": list(sent), "keys": keys})
         return False
 
-    def release(self) -> None:
-        """Let go what waits for a count that will not come."""
-        for stream in list(self._waiting):
-            self._waiting.pop(stream)()
+    def tick(self, now: float) -> None:
+        """Neither a counter that is gone nor one that takes too long holds the run up: then nothing is verified."""
+        if self._process.has_ended:
+            for stream in list(self._waiting):
+                self._waiting.pop(stream)()
+            if not self._is_answered and self._process.child.returncode and not self._is_given_up:
+                self._give_up(
+                    f"the process that counts ended with exit code {exit_code_of(self.child.returncode or 0)}"
+                )
+            return
+        limit = self._limit()
+        if limit is not None and now - self._since > limit and not self._is_given_up:
+            self._give_up(f"that took longer than {limit:.0f} s")
+            self.child.signal(signal.SIGKILL)
+
+    def _limit(self) -> float | None:
+        """For how long may be waited for what is waited for; None where nothing is."""
+        if self._is_asked and not self._is_answered:
+            return AFTER_SECONDS
+        return BEFORE_SECONDS if self._waiting or not self._is_there else None
+
+    def _give_up(self, why: str) -> None:
+        self._is_given_up = self.child.was_ended = True
+        text = f"The rows in the store of {self._loader.plugin} were not counted: {why}. This run is not verified."
+        self._context.write("eltsite", "warning", text)
 
     def compare(self, sent: Mapping[str, Mapping[str, Any]]) -> Failure | None:
         """The first stream whose rows are not all there; notes what was verified."""
@@ -111,6 +139,7 @@ class Counter:
             )
             self.verified[stream] = verified
             first = first or failure
-            if why := (self._after.get(stream) or {}).get("why"):
+            counts = (self._after.get(stream) or {}, self._before.get(stream) or {})
+            if why := next((facts["why"] for facts in counts if facts.get("why")), ""):
                 self._context.write("eltsite", "warning", f"{stream}: the rows in the store were not counted: {why}")
         return first

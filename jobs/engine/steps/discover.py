@@ -9,12 +9,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.engine.interface import DiscoverStep, Failure, ProbeStep, SampleStep, TargetTestStep
+from jobs.engine.interface import DiscoverStep, Failure, ProbeStep, SampleStep, StopRequest, TargetTestStep
 from jobs.engine.process import Child
 from jobs.engine.singer import apply_selection, check_catalog, streams_of
-from jobs.engine.steps.context import RunContext
+from jobs.engine.steps.context import CannotStart, RunContext
 from jobs.engine.steps.programs import (
-    CannotStart,
     Program,
     failure_of,
     program_path,
@@ -45,6 +44,9 @@ class ConnectorRunner:
     def tick(self) -> bool:
         """Over when it has ended."""
         return self._context.processes.is_done(self.children)
+
+    def stop(self, why: StopRequest | None) -> None:
+        """Nothing more is started, and nothing is to be saved."""
 
     def close(self) -> None:
         """Nothing is held."""

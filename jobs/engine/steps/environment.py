@@ -24,7 +24,7 @@ from jobs.engine.installer import (
     parse_requirements,
     venv_command,
 )
-from jobs.engine.interface import Environment, EnvironmentStep, Failure
+from jobs.engine.interface import Environment, EnvironmentStep, Failure, StopRequest
 from jobs.engine.process import Child, exit_code_of, launched
 from jobs.engine.pythons import Python, choose_python
 from jobs.engine.steps.context import RunContext
@@ -81,6 +81,9 @@ class EnvironmentRunner:
     def judge(self) -> Failure | None:
         """The first failure."""
         return next((build.failure for build in self._builds if build.failure), None)
+
+    def stop(self, why: StopRequest | None) -> None:
+        """No stage follows: the executor no longer asks."""
 
     def close(self) -> None:
         """Let go of what is still held: the run ends, whether they are ready or not."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.engine.interface import Failure, RunSpec, Step
+from jobs.engine.interface import Failure, RunSpec, Step, StopRequest
 from jobs.engine.pipe_ends import LONGEST_MESSAGE
 from jobs.engine.process import Child, exit_code_of
 from jobs.engine.steps.context import RunContext
@@ -80,6 +80,9 @@ class MoverStep:
     def tick(self) -> bool:
         """Over when its process has ended and its pipes are read to the end."""
         return self._context.processes.is_done(self.children)
+
+    def stop(self, why: StopRequest | None) -> None:
+        """Its states are saved as they come."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -11,7 +11,7 @@ from typing import Any
 from jobs.engine.interface import Failure
 from jobs.engine.pipe_ends import Writer
 from jobs.engine.process import Child, exit_code_of
-from jobs.engine.steps.context import RunContext
+from jobs.engine.steps.context import RunContext, not_started
 from jobs.engine.steps.mover import command, failure_of, sentence_of, unexplained
 
 OnEvent = Callable[[str, dict[str, Any]], None]
@@ -26,7 +26,7 @@ def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple
 
 
 class MoverProcess:
-    """Starts at once. Standard input and output may carry Singer messages: the specification comes on a pipe of its own."""
+    """Starts at once, or raises CannotStart. Standard input and output may carry Singer messages: the specification comes on a pipe of its own."""
 
     def __init__(
         self,
@@ -44,14 +44,18 @@ class MoverProcess:
         self._on_event = on_event
         self.failure: Failure | None = None
         self.result: dict[str, Any] = {}
+        self.is_cut = False  # of the relay: its target no longer reads
         self._finished = False
-        self.child, self._writer = self._start(verb, spec, stdin=stdin, stdout=stdout)
+        try:
+            self.child, self._writer = self._start(verb, spec, stdin=stdin, stdout=stdout)
+        except OSError as error:
+            raise not_started(f"The process {name}", error) from error
         self.tell(spec)
 
     def _start(
         self, verb: str, spec: Mapping[str, Any], *, stdin: int | None, stdout: int | None
     ) -> tuple[Child, Writer]:
-        """The process and what writes to it. Whatever fails on the way, no descriptor stays open."""
+        """The process and what writes to it. Raises OSError; whatever fails on the way, no descriptor stays open."""
         processes = self._context.processes
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             spec_reading, telling = _pipe(theirs, ours)
@@ -84,11 +88,6 @@ class MoverProcess:
         """Whether it has."""
         return self.child.poll()
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether it ended badly without saying why: for one between two others, an echo of their ends."""
-        return self.failure is None
-
     def _on_line(self, line: str) -> None:
         try:
             event = json.loads(line)
@@ -101,6 +100,8 @@ class MoverProcess:
         elif kind == "error":
             self.failure = failure_of(event)
             self._context.write("eltsite", "error", sentence_of(self.failure))
+        elif kind == "cut":
+            self.is_cut = True
         elif kind == "result":
             self._finished, self.result = True, event
             self._on_event(kind, event)

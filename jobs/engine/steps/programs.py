@@ -14,19 +14,11 @@ from jobs.engine.pipe_ends import LONGEST_MESSAGE, LineHandler
 from jobs.engine.process import Child, exit_code_of, launched
 from jobs.engine.singer import apply_selection, replication_faults, streams_of, unmatched
 from jobs.engine.stderr import Story, metric_of
-from jobs.engine.steps.context import RunContext
+from jobs.engine.steps.context import CannotStart, RunContext, not_started
 from jobs.engine.steps.mover import SIGNAL_NAMES
 from jobs.engine.venvs import executable_of
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
-
-
-class CannotStart(Exception):
-    """A program of the step could not be started; `failure` says why."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.headline)
-        self.failure = failure
 
 
 @dataclass
@@ -88,7 +80,7 @@ def start_connector(
             folder=os.path.join(spec.folder, "files"),
         )
     except OSError as error:
-        raise CannotStart(_no_start(connector, str(error))) from error
+        raise not_started(connector.plugin, error) from error
     return Program(connector, child, story, requests)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,41 +11,49 @@ from jobs.engine.interface import Failure
 
 APPENDS = ("jsonl", "csv")  # kinds of stores whose targets only ever add rows
 SHOWN_KEYS = 3
+EXIT_PIPE = 141  # of a program that does not ignore SIGPIPE
+BROKEN_PIPE = re.compile(r"broken ?pipe|\bEPIPE\b|Errno 32\b", re.IGNORECASE)
+SAME_MOMENT = 0.5  # seconds that lie between an end and our seeing it, at most
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How one side of a pair ended; `failure` is what to say of it if it failed."""
+    """How one process of a pair ended. `at` is on a clock all share; `failure` is what to say of it if it failed."""
 
     exit_code: int
+    at: float
     failure: Failure | None = None
-    was_ended: bool = False  # by us, because the other side had failed
-    is_first: bool = False  # while the other side still had something to give
+    was_ended: bool = False  # by us, because the other side was gone
+    is_cut: bool = False  # of the relay: the target no longer took what it passed on
 
 
-def first_failure(extractor: Ended, loader: Ended, relay: Failure | None) -> Failure | None:
-    """The failure that caused the others; None where both ended well.
+def first_failure(extractor: Ended, loader: Ended, relay: Ended | None, *, stopped_reading: Failure) -> Failure | None:
+    """The failure that caused the others; None where all ended well.
 
-    1. a side that failed while the other still worked is the cause: what the other then says is only an echo, such
-       as a broken pipe or the end of a half line;
-    2. a message that was refused between them comes before the extractor's broken pipe, and after its own death;
-    3. an extractor that failed by itself comes before a loader that ended later.
+    Of those that failed by themselves it is the one that ended first; of two seen at the same moment the extractor
+    before the relay and the relay before the loader, for an end travels that way. Not by itself fails
+    - a side that was ended because another was gone, such as an extractor in the middle of a line;
+    - a relay whose target no longer reads;
+    - an extractor that complains of a broken pipe when whoever reads from it is gone.
+    Where only these are left the target stopped reading, though it says that all is well: `stopped_reading`.
     """
-    extractor_failed = extractor.exit_code != 0 and not extractor.was_ended
-    loader_failed = loader.exit_code != 0 and not loader.was_ended
-    if loader_failed and (not extractor_failed or loader.is_first) and relay is None:
-        return loader.failure
-    if extractor_failed and (relay is None or extractor.exit_code != 141) and not _is_echo(extractor, relay):
-        return extractor.failure
-    if relay is not None:
-        return relay
-    return loader.failure if loader_failed else extractor.failure if extractor_failed else None
+    failed = [side for side in (extractor, relay, loader) if side and side.exit_code and not side.was_ended]
+    readers = [side for side in (relay, loader) if side]
+    own = [
+        side for side in failed if not side.is_cut and not (side is extractor and _is_broken_pipe(extractor, readers))
+    ]
+    if own:
+        return min(own, key=lambda side: side.at).failure
+    if relay is not None and relay.is_cut:
+        return stopped_reading
+    return failed[0].failure if failed else None
 
 
-def _is_echo(extractor: Ended, relay: Failure | None) -> bool:
-    """Whether the extractor only complains that nobody reads what it writes."""
+def _is_broken_pipe(extractor: Ended, readers: Sequence[Ended]) -> bool:
+    """Whether the extractor only complains that nobody reads what it writes. A database's pipe may break as well."""
     words = extractor.failure.headline if extractor.failure else ""
-    return relay is not None and ("BrokenPipe" in words or "Broken pipe" in words)
+    is_said = extractor.exit_code == EXIT_PIPE or BROKEN_PIPE.search(words) is not None
+    return is_said and min(reader.at for reader in readers) <= extractor.at + SAME_MOMENT
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,27 @@ def test_a_line_that_is_no_message_ends_it_with_the_lines_number_and_text(tmp_pa
     assert error["remedy"]
 
 
+@pytest.mark.parametrize("cut", [1, 10, 40])
+def test_half_a_record_at_the_end_is_not_passed_on(tmp_path, cut):
+    whole = schema("a") + record("a", {"id": 1}) * 3
+    passed, events, code = Relay(tmp_path).finish(whole + record("a", {"id": 2})[: -1 - cut])
+
+    assert code == 1
+    assert passed == whole
+    assert "Line 5 of the tap's output is not a Singer message" in [event.get("headline") for event in events]
+
+
+def test_a_target_that_no_longer_reads_is_told_from_other_ends(tmp_path):
+    relay = Relay(tmp_path)
+    relay.process.stdout.close()
+    with contextlib.suppress(BrokenPipeError):
+        relay.process.stdin.write(schema("a"))
+        relay.process.stdin.flush()
+    assert relay.event("cut") == {"event": "cut"}
+    assert relay.process.wait(30) == 1
+    relay.close()
+
+
 def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path):
     relay = Relay(tmp_path)
     got: list = []

@@ -5,31 +5,57 @@ import pytest
 from jobs.engine.interface import Failure
 from jobs.engine.steps.verdict import Ended, Sent, first_failure, missing_rows
 
-TAP, TARGET, LINE = Failure("tap failed"), Failure("target failed"), Failure("line refused")
+TAP, TARGET = Failure("tap failed"), Failure("target failed")
+LINE, CUT, STOPPED = Failure("line refused"), Failure("relay was cut"), Failure("stopped reading")
 PIPE = Failure("tap ended with exit code 1: BrokenPipeError: [Errno 32] Broken pipe")
+DATABASE = Failure("tap ended with exit code 1: OperationalError: server closed the connection: Broken pipe")
+KILLED = Failure("relay ended with signal KILL")
 
 
-WELL = Ended(0)
+def well(at):
+    return Ended(0, at)
+
+
+def refused(at):
+    return Ended(1, at, LINE)
+
+
+def cut(at):
+    return Ended(1, at, CUT, is_cut=True)
 
 
 @pytest.mark.parametrize(
     ("extractor", "loader", "relay", "expected"),
     [
-        (WELL, WELL, None, None),
-        (Ended(1, TAP), WELL, None, TAP),
-        (Ended(1, TAP), Ended(1, TARGET), None, TAP),  # the target only saw half a line
-        (Ended(1, TAP), Ended(1, TARGET, is_first=True), None, TARGET),  # the tap only saw a broken pipe
-        (WELL, Ended(1, TARGET), None, TARGET),
-        (Ended(143, TAP, was_ended=True), Ended(1, TARGET, is_first=True), None, TARGET),
-        (Ended(143, TAP, was_ended=True), Ended(1, TARGET), LINE, LINE),
-        (Ended(1, PIPE), Ended(1, TARGET), LINE, LINE),
-        (Ended(141, TAP), WELL, LINE, LINE),
-        (Ended(137, TAP), Ended(1, TARGET), LINE, TAP),  # killed in the middle of a line
-        (WELL, Ended(1, TARGET), LINE, LINE),
+        (well(1), well(2), None, None),
+        (well(1), well(2), well(1.5), None),
+        (Ended(1, 1, TAP), well(2), None, TAP),
+        (Ended(1, 1, TAP), Ended(1, 2, TARGET), None, TAP),  # the target only saw half a stream
+        (Ended(1, 2, TAP), Ended(1, 1, TARGET), None, TARGET),
+        (Ended(1, 2, PIPE), Ended(1, 1, TARGET), cut(1.5), TARGET),
+        (Ended(1, 1.0, PIPE), Ended(1, 1.1, TARGET), cut(1.1), TARGET),  # both seen at the same moment
+        (Ended(141, 1.0, TAP), Ended(1, 1.1, TARGET), None, TARGET),
+        (Ended(1, 1, DATABASE), Ended(1, 9, TARGET), well(8), DATABASE),  # a pipe of its own broke
+        (Ended(1, 1, DATABASE), well(1.2), well(1.1), DATABASE),
+        (well(1), Ended(1, 2, TARGET), None, TARGET),
+        (Ended(143, 2, TAP, was_ended=True), Ended(1, 1, TARGET), None, TARGET),
+        # The target died, and its extractor was ended in the middle of a line, which was refused.
+        (Ended(143, 2, TAP, was_ended=True), Ended(1, 1, TARGET), refused(2.1), TARGET),
+        (Ended(143, 2, TAP, was_ended=True), Ended(1, 3, TARGET), refused(1), LINE),
+        (Ended(1, 2, PIPE), Ended(1, 3, TARGET), refused(2), LINE),
+        (Ended(141, 2, TAP), well(3), refused(2), LINE),
+        (Ended(1, 5, TAP), well(3), refused(2), LINE),  # whatever it says of its end: that came later
+        (Ended(137, 1, TAP), Ended(1, 3, TARGET), refused(2), TAP),  # killed in the middle of a line
+        (Ended(137, 1, TAP), Ended(1, 1, TARGET), refused(1), TAP),
+        (well(1), Ended(1, 3, TARGET), refused(2), LINE),
+        (Ended(1, 1.0, PIPE), well(1.1), cut(1.1), STOPPED),  # says that all is well, and read no more
+        (Ended(143, 2, TAP, was_ended=True), well(1), cut(1), STOPPED),
+        (Ended(143, 2, TAP, was_ended=True), well(2), Ended(137, 1, KILLED), KILLED),
+        (Ended(1, 1.1, PIPE), Ended(1, 1.3, TARGET), Ended(137, 1, KILLED), KILLED),
     ],
 )
 def test_the_cause_is_named_and_not_its_echo(extractor, loader, relay, expected):
-    assert first_failure(extractor, loader, relay) is expected
+    assert first_failure(extractor, loader, relay, stopped_reading=STOPPED) is expected
 
 
 def table(rows, **more):
