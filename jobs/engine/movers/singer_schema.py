@@ -5,9 +5,10 @@ Types follow from what a schema allows, never from the values: a value that its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from jobs.engine.movers.protocol import MoverError
@@ -19,6 +20,9 @@ OPEN_SCALE = 18  # digits after the point of a decimal whose schema does not say
 BIGINT_MAX = 2**63 - 1
 HUGEINT_MAX = 2**127 - 1
 FORMATS = {"date-time": ZONED, "date": "DATE", "time": "TIME"}
+MAX_COLUMNS = 10_000  # of a stream; flattened objects that refer to each other have no end of them
+MAX_CHOICES = 100  # of types for a property; with more it may hold anything
+MAX_DEPTH = 16  # of references and choices inside each other
 DECIMAL_FORMAT = "singer.decimal"
 
 
@@ -68,31 +72,30 @@ def read_schema(message: Mapping[str, Any], *, line: int, flatten: bool) -> Stre
         raise bad_schema(stream, line, "Its key_properties are not a list of names.")
     if not schema["properties"]:
         return StreamSchema(stream, (Property((), WHOLE, "JSON", "raw"),), tuple(keys), is_whole=True)
-    properties = tuple(_properties(schema["properties"], schema, flatten=flatten))
+    properties = tuple(islice(_properties(schema["properties"], schema, flatten=flatten), MAX_COLUMNS + 1))
+    if len(properties) > MAX_COLUMNS:
+        raise bad_schema(stream, line, f"It has more than {MAX_COLUMNS:,} columns.")
     _refuse_twins(properties, stream, line)
     return StreamSchema(stream, properties, tuple(keys))
 
 
 def _refuse_twins(properties: Sequence[Property], stream: str, line: int) -> None:
-    taken: dict[str, str] = {}
+    """Columns of one name: properties that differ by case, or a flattened one that meets one that is written so."""
+    taken: dict[str, Property] = {}
     for found in properties:
         if not found.name:
             raise bad_schema(stream, line, "A property has an empty name.")
-        if (other := taken.setdefault(found.name.lower(), found.name)) != found.name or _count(properties, found) > 1:
+        if (other := taken.setdefault(found.name.lower(), found)) is not found:
             raise MoverError(
                 f"Stream {stream} has two properties named {found.name}",
-                reason=f"{other} and {found.name} would be the same column: names must differ by more than their case.",
+                reason=f"{'.'.join(other.path)} and {'.'.join(found.path)} would be the same column: names must differ by"
+                " more than their case.",
                 remedy="Deselect one of them.",
                 code="column-twice",
                 stream=stream,
                 line=line,
                 column=found.name,
             )
-
-
-def _count(properties: Sequence[Property], one: Property) -> int:
-    """How often a name is there: flattened names may meet one that is written so."""
-    return sum(found.name == one.name for found in properties) if len(one.path) > 1 else 1
 
 
 def _properties(
@@ -110,33 +113,36 @@ def _properties(
         yield Property(path, JOINT.join(path), kind, form)
 
 
-def alternatives(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[dict[str, Any]]:
+def alternatives(schema: Any, root: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a schema allows, one type in each, without null. An empty one allows anything."""
-    if not isinstance(schema, dict) or depth > 16:
-        return [{}]
+    # References that lead back to themselves have no end of choices.
+    found = list(islice(_choices(schema, root), MAX_CHOICES + 1))
+    return [choice for choice in found if choice.get("type") != "null"] if len(found) <= MAX_CHOICES else [{}]
+
+
+def _choices(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
+    if not isinstance(schema, dict) or depth > MAX_DEPTH:
+        yield {}
+        return
     schema = _resolved(schema, root)
     for joined in schema.get("allOf") or ():
         schema = {**_resolved(joined, root), **{key: value for key, value in schema.items() if key != "allOf"}}
     for word in ("anyOf", "oneOf"):
         if isinstance(schema.get(word), list):
             base = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
-            found = [
-                choice
-                for member in schema[word]
-                for choice in alternatives({**base, **member} if isinstance(member, dict) else member, root, depth + 1)
-            ]
-            return found
+            for member in schema[word]:
+                yield from _choices({**base, **member} if isinstance(member, dict) else member, root, depth + 1)
+            return
     kinds = schema.get("type")
     if kinds is None:
         kinds = "object" if "properties" in schema else "array" if "items" in schema else None
-        if kinds is None:
-            return [{}]
-    return [{**schema, "type": kind} for kind in ([kinds] if isinstance(kinds, str) else list(kinds)) if kind != "null"]
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        yield {**schema, "type": kind} if isinstance(kind, str) else {}
 
 
 def _resolved(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
     """A schema with its reference followed, where that leads to a place in the same document."""
-    for _ in range(16):
+    for _ in range(MAX_DEPTH):
         if not isinstance(schema, dict):
             return {}
         place = schema.get("$ref")

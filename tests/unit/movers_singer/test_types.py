@@ -50,8 +50,15 @@ KINDS: list[tuple[dict[str, Any], str]] = [
     ({"allOf": [{"$ref": "#/definitions/money"}]}, "DECIMAL(38,2)"),
     ({"$ref": "#/definitions/loop"}, "JSON"),
     ({"type": ["null"]}, "VARCHAR"),
+    ({"$ref": "#/definitions/many"}, "JSON"),
+    ({"anyOf": [{"$ref": "#/definitions/many"}, {"type": "string"}]}, "JSON"),
+    ({"type": 5}, "JSON"),
 ]
-DEFINITIONS = {"money": {"type": ["number", "null"], "multipleOf": 0.01}, "loop": {"$ref": "#/definitions/loop"}}
+DEFINITIONS = {
+    "money": {"type": ["number", "null"], "multipleOf": 0.01},
+    "loop": {"$ref": "#/definitions/loop"},
+    "many": {"anyOf": [{"$ref": "#/definitions/many"}] * 3},  # all choices to the bottom would take for ever
+}
 
 
 @pytest.mark.parametrize(("shape", "kind"), KINDS, ids=[json.dumps(shape)[:60] for shape, _ in KINDS])
@@ -197,6 +204,23 @@ def test_nested_objects_are_flattened_where_the_setting_says_so(store: Store):
         (2, None, True),
         (3, None, True),
     ]
+
+
+def test_an_object_without_a_bottom_is_flattened_as_deep_as_columns_get(place: Workspace):
+    person = {"type": "object", "properties": {"name": {"type": "string"}, "boss": {"$ref": "#/properties/person"}}}
+    lines = [schema("x", {"person": person}, keys=()), record("x", person={"name": "a", "boss": {"name": "b"}})]
+    loaded(place, to_duckdb(flatten=True), lines)
+    assert place.query("SELECT person__name, person__boss__name FROM shop.x") == [("a", "b")]
+    crowd = {"type": "object", "properties": {str(n): {"$ref": "#/properties/crowd"} for n in range(20)}}
+    error = load(place, to_duckdb(flatten=True), [schema("y", {"crowd": crowd}, keys=())]).error
+    assert error["code"] == "singer-schema" and "more than 10,000 columns" in error["reason"]
+
+
+def test_a_flattened_name_that_is_written_so_already_is_refused(place: Workspace):
+    inner = {"type": "object", "properties": {"b": {"type": "string"}}}
+    error = load(place, to_duckdb(flatten=True), [schema("x", {"a__b": {"type": "string"}, "a": inner}, keys=())]).error
+    assert (error["code"], error["column"]) == ("column-twice", "a__b")
+    assert "a__b and a.b" in error["reason"]
 
 
 def test_names_that_differ_by_case_only_are_refused(place: Workspace):
