@@ -82,7 +82,10 @@ class PostgresWriter:
         }
 
     def has_table(self, table: str) -> bool:
-        return bool(self.columns(table))
+        """Asked between transactions: one that stayed open would hold up the server while the source is read."""
+        found = bool(self.columns(table))
+        self.connection.commit()
+        return found
 
     def stored(self, pipeline: str) -> dict[str, Stored]:
         rows = self.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs.engine.movers import file_journal
-from tests.unit.movers.conftest import Workspace, events_of, tap_files, to_duckdb, to_files
+from tests.unit.movers.conftest import Server, Workspace, events_of, tap_files, to_duckdb, to_files
 from tests.unit.movers_singer.conftest import Store, load, loaded, record, schema, start, state
 
 MANY = 120_000  # more than is gathered before a commit
@@ -28,6 +28,39 @@ def test_after_a_failing_tap_only_rows_up_to_the_last_state_count(store: Store, 
     assert ended.of("result")[0]["incomplete"] is True
     assert ended.state["state"] == {"bookmarks": {"orders": 1}}
     assert (store.count("orders"), store.count("clients")) == (1, 1)
+
+
+def test_a_tap_that_dies_in_the_middle_of_a_line_is_the_cause(store: Store):
+    output = "\n".join([schema(), record(id=1), state(orders=1), record(id=2)]).encode()
+    running = start(store.place, store.loader())
+    assert running.process.stdin is not None
+    running.process.stdin.write(output[:-7])
+    running.close(1)
+    stdout, _ = running.process.communicate(timeout=60)
+    events = events_of(stdout.decode())
+    assert events[-1]["incomplete"] is True and "middle of line 4" in stdout.decode()
+    assert store.count("orders") == 1
+
+
+def test_a_piece_of_a_line_from_a_tap_that_ended_well_is_refused(place: Workspace):
+    running = start(place, to_duckdb())
+    assert running.process.stdin is not None
+    running.process.stdin.write("\n".join([schema(), record(id=1)]).encode()[:-1])
+    running.close(0)
+    stdout, _ = running.process.communicate(timeout=60)
+    assert running.process.returncode == 1
+    assert [event["code"] for event in events_of(stdout.decode()) if event["event"] == "error"] == ["singer-line"]
+
+
+def test_no_transaction_stays_open_in_postgresql_while_the_tap_reads(place: Workspace, server: Server):
+    running = start(place, server.target(), state={"bookmarks": {"orders": 1}})
+    assert running.process.stdout is not None
+    while not any(event["event"] == "ready" for event in events_of(running.process.stdout.readline().decode())):
+        pass
+    states = server.run("SELECT state FROM pg_stat_activity WHERE application_name LIKE 'eltsite%'")
+    running.close(0)
+    running.process.communicate(timeout=60)
+    assert states == [("idle",)]
 
 
 def test_a_failing_tap_without_a_state_leaves_nothing(store: Store):
