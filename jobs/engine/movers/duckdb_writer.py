@@ -230,7 +230,7 @@ class DuckDBLoad:
         self.counts.read += written if read is None else read
         self.counts.written += written
 
-    def settle(self, load: Load, *, versions: Sequence[int] = ()) -> Counts:
+    def settle(self, load: Load, *, versions: Sequence[int | None] = ()) -> Counts:
         counts, target = self.counts, self._target
         tables.check_counts(target, read=counts.read, written=counts.written)
         if target.method == "merge":
@@ -243,13 +243,13 @@ class DuckDBLoad:
         remember(self._writer, load, rows=counts.written)
         return counts
 
-    def _drop_versions(self, versions: Sequence[int]) -> None:
+    def _drop_versions(self, versions: Sequence[int | None]) -> None:
         """Rows of another version of the whole table go."""
         if VERSION_COLUMN not in self._writer.columns(self._target.table):
             log(tables.no_versions(self._target), level="warning")
             return
-        others = f"coalesce({VERSION_COLUMN} NOT IN ({', '.join(map(str, versions))}), true)"
-        self.counts.deleted += self._writer.run(f"DELETE FROM {self._table} WHERE {others}")[0][0]
+        gone = self._writer.run(f"DELETE FROM {self._table} WHERE {tables.other_versions(versions)}")
+        self.counts.deleted += gone[0][0]
 
     def _merge(self) -> None:
         """Rows with a known key give way to the new ones: far less memory than MERGE, which keeps old values in it."""

@@ -116,7 +116,7 @@ class FilesLoad:
             os.unlink(path)
         return int(rows)
 
-    def settle(self, load: Load, *, versions: Sequence[int] = ()) -> Counts:
+    def settle(self, load: Load, *, versions: Sequence[int | None] = ()) -> Counts:
         counts, target = self.counts, self._target
         tables.check_counts(target, read=counts.read, written=counts.written)
         if target.method == "merge":
@@ -130,7 +130,7 @@ class FilesLoad:
         self._write_manifest(load)
         return counts
 
-    def _drop_versions(self, versions: Sequence[int]) -> None:
+    def _drop_versions(self, versions: Sequence[int | None]) -> None:
         """Write the stream anew without the rows of another version of the whole table."""
         if VERSION_COLUMN not in self._columns:
             log(tables.no_versions(self._target), level="warning")
@@ -139,7 +139,7 @@ class FilesLoad:
         before = sum(file["rows"] for file in files)
         if not before:
             return
-        select = f"SELECT * FROM {self._rows_of(files)} WHERE {VERSION_COLUMN} IN ({', '.join(map(str, versions))})"
+        select = f"SELECT * FROM {self._rows_of(files)} WHERE NOT {tables.other_versions(versions)}"
         names = [row[0] for row in self._writer.engine.execute(f"DESCRIBE {select}").fetchall()]
         old, self._kept = list(self._new), []
         after = self._write_file(select, names, source=None)

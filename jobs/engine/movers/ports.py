@@ -168,10 +168,11 @@ class StreamLoad(Protocol):
 
     def write(self, part: Part) -> None: ...
 
-    def settle(self, load: Load, *, versions: Sequence[int] = ()) -> Counts:
+    def settle(self, load: Load, *, versions: Sequence[int | None] = ()) -> Counts:
         """Bring what was written into the table, compare the counts, note the state: all but the commit.
 
-        Where `versions` are given, rows of the table with another one in VERSION_COLUMN go.
+        Where `versions` are given, rows of the table with another one in VERSION_COLUMN go, and rows without one
+        unless None is among them.
         """
 
 

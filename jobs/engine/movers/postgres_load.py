@@ -189,7 +189,7 @@ class PostgresLoad:
         read = scan.rows_read()
         return counted[0] if read is None else read, written
 
-    def settle(self, load: Load, *, versions: Sequence[int] = ()) -> Counts:
+    def settle(self, load: Load, *, versions: Sequence[int | None] = ()) -> Counts:
         counts, target = self.counts, self._target
         tables.check_counts(target, read=counts.read, written=counts.written)
         if target.method == "merge":
@@ -206,13 +206,13 @@ class PostgresLoad:
             self._writer.run(f"DROP TABLE IF EXISTS pg_temp.{ident(table)}")
         return counts
 
-    def _drop_versions(self, versions: Sequence[int]) -> None:
+    def _drop_versions(self, versions: Sequence[int | None]) -> None:
         """Rows of another version of the whole table go."""
         if VERSION_COLUMN not in self._writer.columns(self._target.table):
             log(tables.no_versions(self._target), level="warning")
             return
-        others = f"coalesce({VERSION_COLUMN} <> ALL(%s), true)"
-        self.counts.deleted += self._writer.run(f"DELETE FROM {self._table} WHERE {others}", [list(versions)]).rowcount
+        gone = self._writer.run(f"DELETE FROM {self._table} WHERE {tables.other_versions(versions)}")
+        self.counts.deleted += gone.rowcount
 
     def _replace(self) -> None:
         """Empty and refill: views, grants and indexes survive, and readers never see an empty table."""

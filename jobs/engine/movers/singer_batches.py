@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
@@ -83,7 +84,7 @@ def _take_jsonl(stream: SingerStream, path: str, line: int, version: int | None,
                 rows += 1
                 if len(stream.rows) >= FLUSH_ROWS or stream.buffered >= FLUSH_BYTES:
                     stream.flush()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _refused(stream.name, line, f"{shown}: {error}.", file=shown) from error
     return rows
 
@@ -117,6 +118,7 @@ def _take_parquet(stream: SingerStream, path: str, line: int, version: int | Non
     if version is not None:
         columns.append(Column(VERSION_COLUMN, "BIGINT"))
         values.append(text(str(version)))
+    stream.note_version(version)
     select = ", ".join(f"{value} AS c{number}" for number, value in enumerate(values))
     stage = stream.stage_for(columns)
     is_ready = [False] * len(columns)

@@ -70,6 +70,7 @@ class SingerStream:
         self._options = options
         self._stages: list[Stage] = []
         self._activations: list[Activation] = []
+        self._has_unversioned = False
         self._unknown: set[str] = set()
         self._arrivals: list[tuple[int, datetime]] = []
         self._use(schema)
@@ -88,7 +89,9 @@ class SingerStream:
         return self.counts.read + sum(stage.rows for stage in self._stages) + len(self.rows)
 
     def change(self, schema: StreamSchema, target: Target) -> None:
-        """Go on with another schema."""
+        """Go on with another schema. Raises MoverError: keys-changed."""
+        if "merge" in (self.target.method, target.method) and set(schema.keys) != set(self.schema.keys):
+            raise self._keys_changed(schema)
         if schema != self.schema:
             self.flush()
             self._use(schema)
@@ -138,6 +141,10 @@ class SingerStream:
         self.flush()
         self._activations.append(Activation(line, version))
 
+    def note_version(self, version: int | None) -> None:
+        """Rows of this version come; None: they have none, and no ACTIVATE_VERSION of this run takes them away."""
+        self._has_unversioned |= version is None
+
     def flush(self) -> None:
         """Put the records in memory into the stage. Raises MoverError for a value that its column does not hold."""
         if not self.rows:
@@ -149,6 +156,7 @@ class SingerStream:
         self.bytes += size
         versions = [row.version for row in rows]
         seen = set(versions) - {None}
+        self.note_version(None if None in versions else versions[0])
         if self._activations:
             self._activations[-1].later |= seen
         records = [row.record for row in rows]
@@ -193,6 +201,16 @@ class SingerStream:
                     )
         return None
 
+    def _keys_changed(self, schema: StreamSchema) -> MoverError:
+        return MoverError(
+            f"The key properties of stream {self.name} change from {', '.join(self.schema.keys) or 'none'}"
+            f" to {', '.join(schema.keys) or 'none'}",
+            reason="Records that came before were to be merged by other keys than those that come now.",
+            remedy="Correct the tap's key properties, or load with append or replace.",
+            code="keys-changed",
+            stream=self.name,
+        )
+
     def _key_missing(self, key: str, line: int) -> MoverError:
         return MoverError(
             f"Line {line} of the tap's output: the record of stream {self.name} has no {key}, which is a key property",
@@ -221,7 +239,7 @@ class SingerStream:
             "_sdc_sequence": pa.array([round(moment.timestamp() * 1000) for moment in received], pa.int64()),
             VERSION_COLUMN: pa.array(versions or [None] * len(rows), pa.int64()),
         }
-        has_deleted = any(found.name == DELETED_AT for found in self.schema.properties)
+        has_deleted = any(found.name.lower() == DELETED_AT for found in self.schema.properties)
         return [(column, found[column.name]) for column in METADATA if not (column.name == DELETED_AT and has_deleted)]
 
     def stage_for(self, columns: Sequence[Column]) -> Stage:
@@ -256,10 +274,10 @@ class SingerStream:
         for stage in self._stages:
             into.write(StagePart(stage, [spelled[column.name.lower()] for column in stage.columns], up_to))
         active = [found for found in self._activations if up_to is None or found.line <= up_to]
-        versions: list[int] = []
+        versions: list[int | None] = []
         if active:
             later = {version for found in self._activations for version in found.later if found.line >= active[-1].line}
-            versions = [active[-1].version, *sorted(later - {active[-1].version})]
+            versions = [active[-1].version, *later, *([None] if self._has_unversioned else [])]
         return into.settle(load, versions=versions)
 
     def committed(self, counts: Counts) -> None:

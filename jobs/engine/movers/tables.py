@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jobs.engine.movers import types
-from jobs.engine.movers.ports import Column, Target
+from jobs.engine.movers.ports import VERSION_COLUMN, Column, Target
 from jobs.engine.movers.protocol import MoverError
 
 COUNTED_BELOW = 10_000_000  # rows
@@ -142,6 +142,12 @@ def counts_differ(target: Target, what: str, expected: int, found: int) -> Mover
         code="counts-differ",
         stream=target.stream,
     )
+
+
+def other_versions(versions: Sequence[int | None]) -> str:
+    """The SQL condition, in any of the stores, for rows of none of these versions. None stands for rows without one."""
+    listed = ", ".join(str(version) for version in versions if version is not None)
+    return f"coalesce({VERSION_COLUMN} NOT IN ({listed}), {str(None not in versions).lower()})"
 
 
 def no_versions(target: Target) -> str:

@@ -78,6 +78,31 @@ def test_a_schema_that_changes_in_mid_stream_adds_and_widens_columns(store: Stor
     assert store.rows("x", "id, n, gone") == [(1, 7.0, "a"), (2, 2.5, None)]
 
 
+@pytest.mark.parametrize(("method", "code"), [("merge", "keys-changed"), ("append", None)])
+def test_keys_that_change_in_mid_run_are_refused_where_they_matter(place: Workspace, method: str, code: str | None):
+    lines = [schema(keys=("id",)), record(id=1, note="a"), schema(keys=("id", "note")), record(id=1, note="b")]
+    ended = load(place, to_duckdb(method), lines)
+    assert (ended.error["code"] if code else ended.exit_code) == (code or 0)
+
+
+def test_a_merge_with_several_keys_takes_them_together(store: Store):
+    properties = {"Year": {"type": "integer"}, "no": {"type": "string"}, "sum": {"type": "number"}}
+
+    def row(year: int, no: str, amount: float) -> str:
+        return record("bills", Year=year, no=no, sum=amount)
+
+    first = [schema("bills", properties, keys=("Year", "no")), row(2023, "a", 1), row(2024, "a", 2), row(2024, "b", 3)]
+    loaded(store.place, store.loader("merge"), first)
+    ended = loaded(
+        store.place, store.loader("merge"), [first[0], row(2024, "a", 5), row(2025, "a", 6), row(2025, "a", 7)]
+    )
+    year = '"Year"'
+    assert store.rows("bills", f"{year}, no, sum", "1, 2") == [
+        *((2023, "a", 1.0), (2024, "a", 5.0), (2024, "b", 3.0), (2025, "a", 7.0)),
+    ]
+    assert (ended.stream("bills")["inserted"], ended.stream("bills")["updated"]) == (1, 1)
+
+
 def test_a_schema_that_cannot_be_reconciled_is_refused_by_name(store: Store):
     text = {"id": {"type": "integer"}, "n": {"type": "boolean"}}
     lines = [schema("x", {"id": {"type": "integer"}, "n": {"type": "integer"}}), record("x", id=1, n=1)]
@@ -106,6 +131,17 @@ def test_a_version_that_the_last_state_does_not_cover_is_not_activated(store: St
     ended = loaded(store.place, store.loader(), lines, extractor_exit=1)
     assert ended.of("result")[0]["incomplete"] is True
     assert store.rows("orders", "id, _sdc_table_version", "2") == [(1, 1), (1, 2)]
+
+
+def test_rows_without_a_version_are_not_lost_to_the_activation_of_one(store: Store):
+    """As of BATCH messages, which need not carry one."""
+    loaded(store.place, store.loader(), [schema(), record(id=1, version=1), activate(1), state(v=1)])
+    ended = loaded(store.place, store.loader(), [schema(), record(id=2), activate(2), record(id=3), state(v=2)])
+    assert store.rows("orders", "id, _sdc_table_version") == [(2, None), (3, None)]
+    assert ended.stream("orders")["deleted"] == 1
+    last = [schema(), record(id=4, version=3), activate(3), state(v=3)]
+    loaded(store.place, store.loader(), last)
+    assert store.rows("orders", "id, _sdc_table_version") == [(4, 3)]
 
 
 def test_without_versions_there_is_no_column_for_them(place: Workspace):
@@ -172,6 +208,15 @@ def test_a_batch_that_cannot_be_read_is_named(place: Workspace, manifest: str, e
     message = {"type": "BATCH", "stream": "orders", "encoding": {"format": encoding}, "manifest": [manifest]}
     error = load(place, to_duckdb(), [schema(), json.dumps(message)]).error
     assert (error["code"], error["stream"], error["line"]) == ("singer-batch", "orders", 2)
+
+
+@pytest.mark.parametrize("damage", ["cut", "wrong"])
+def test_a_damaged_batch_is_named(place: Workspace, damage: str):
+    packed = gzip.compress(b'{"id": 1}\n' * 1000)
+    packed = packed[:-12] if damage == "cut" else packed[:20] + b"\xff" * 8 + packed[28:]
+    lines = [schema(), batch([place.write("a.jsonl.gz", packed)], format="jsonl", compression="gzip")]
+    error = load(place, to_duckdb(), lines).error
+    assert (error["code"], error["file"]) == ("singer-batch", "files/a.jsonl.gz")
 
 
 def test_a_bad_line_of_a_batch_is_named_with_its_file(place: Workspace):
