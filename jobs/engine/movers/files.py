@@ -159,7 +159,10 @@ class FilesReader:
             settings["format"] = kind
         if kind != "parquet":
             settings["encoding"], path, compression = self._decoded(stream, name, path, compression)
-        return PARTS[kind](stream.name, path, name, size, settings, "none" if kind == "parquet" else compression)
+        part = PARTS[kind](stream.name, path, name, size, settings, "none" if kind == "parquet" else compression)
+        if isinstance(part, JsonlPart):
+            part.run_folder = self._run_folder
+        return part
 
     def _decoded(self, stream: Stream, name: str, path: str, compression: str) -> tuple[str, str, str]:
         """The encoding DuckDB is to read, and where; what it cannot read itself is written anew as UTF-8."""

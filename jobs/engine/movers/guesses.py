@@ -13,7 +13,8 @@ from jobs.engine.movers.quoting import ident, text
 from jobs.engine.movers.types import DECIMAL, INTEGERS, SIGNED_FOR, ZONED, decimal_for
 
 FEW_ROWS = 1000
-DOUBLE_LENGTH = 25  # a longer number has digits that a double does not keep
+DOUBLE_DIGITS = 17  # a number of more has digits that a double does not keep
+DOUBLE_LENGTH = 25  # the same with an exponent
 LONG_SCALE = 9  # with more digits after the point it may be a double that was printed
 MARK = "eltsite-guess:"  # begins the error of a guarded cast
 WHOLE = r"0|-?[1-9][0-9]*"
@@ -27,6 +28,16 @@ ZONED_INSTANT = f"{DAY}{CLOCK} ?(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)"
 
 def _matches(column: str, pattern: str) -> str:
     return f"regexp_full_match({column}, {text(pattern)})"
+
+
+def _is_within_double(column: str) -> str:
+    """The condition under which a number has no more digits than a double keeps. Cheap ones first: they decide mostly."""
+    below_one = f"strlen({column}) <= {DOUBLE_DIGITS + 2} AND {column} >= '0.' AND {column} < '0/'"
+    signs = f"CAST(contains({column}, '.') AS INTEGER) + CAST({column} < '0' AS INTEGER)"
+    digits = f"length(replace(ltrim(rtrim({column}, '0'), '-0.'), '.', ''))"
+    with_exponent = f"length({column}) <= {DOUBLE_LENGTH} AND (contains({column}, 'e') OR contains({column}, 'E'))"
+    few = [f"{length} <= {DOUBLE_DIGITS}" for length in (f"strlen({column})", f"strlen({column}) - ({signs})", digits)]
+    return f"({few[0]} OR ({below_one}) OR {few[1]} OR {few[2]} OR ({with_exponent}))"
 
 
 KINDS = ("number", "boolean", "time")
@@ -46,7 +57,7 @@ def _facts(name: str, kinds: Sequence[str]) -> list[str]:
     is_decimal = _matches(c, DECIMALS)
     after_point = f"CASE WHEN contains({c}, '.') THEN length({c}) - instr({c}, '.') ELSE 0 END"
     before_point = f"length(ltrim(split_part({c}, '.', 1), '-'))"
-    is_double = f"TRY_CAST({c} AS DOUBLE) IS NOT NULL AND length({c}) <= {DOUBLE_LENGTH}"
+    is_double = f"TRY_CAST({c} AS DOUBLE) IS NOT NULL AND {_is_within_double(c)}"
     number = [
         f"count_if({_matches(c, WHOLE)} AND TRY_CAST({c} AS BIGINT) IS NOT NULL)",
         f"count_if({is_decimal})",
@@ -136,7 +147,7 @@ def accepts(name: str, kind: str, value: str, *, given: bool) -> str:
         unzoned = f"NOT regexp_matches(substr({c}, 11), '[Z+-]')" if given else _matches(c, INSTANT)
         conditions = [f"({printed} OR ({value} IS NOT NULL AND {unzoned}))"]
     elif kind == "DOUBLE" and not given:
-        conditions.append(f"length({c}) <= {DOUBLE_LENGTH}")
+        conditions.append(_is_within_double(c))
     return " AND ".join(conditions)
 
 

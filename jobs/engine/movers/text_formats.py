@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 
-from jobs.engine.movers import failures, guesses, types
+from jobs.engine.movers import failures, guesses, json_numbers, types
 from jobs.engine.movers.file_formats import FilePart
 from jobs.engine.movers.ports import FILE_COLUMN, Column, GuessFailed
-from jobs.engine.movers.protocol import MoverError
+from jobs.engine.movers.protocol import MoverError, log
 from jobs.engine.movers.quoting import ident, text
 
 SAMPLE_ROWS = 20_000
@@ -239,32 +242,63 @@ class JsonlPart(TextPart):
     """A file of JSON objects, one a line. Nested values are columns of JSON; decimals stay decimals."""
 
     kinds: dict[str, str] = field(default_factory=dict)  # as DuckDB reads them
+    run_folder: str = "."  # where a copy may be written
+    copy: str = ""  # read in place of the file, where that holds numbers that DuckDB would shorten
+    json_texts: frozenset[str] = frozenset()  # columns of JSON that the copy holds as texts
 
     def inspect(self, engine: Any) -> None:
         """Look at all rows, for DuckDB ignores keys that only later ones have; at some where a few are wanted."""
         if self._is_empty():
             return
-        looked_at = SAMPLE_ROWS if self.settings.get("limit_rows") else -1
-        options = f"sample_size = {looked_at}, records = true"
-        found = engine.execute(f"DESCRIBE SELECT * FROM {self._read(options)}").fetchall()
-        names = [row[0] for row in found]
-        self._refuse_twins(engine, names)
-        chosen = {name: kind for name, kind in (self.settings.get("columns") or {}).items() if name in names}
-        read = {name: self._kind(kind) for name, kind, *_ in found}
-        self.given = frozenset(chosen)
-        self.texts = frozenset(name for name, kind in read.items() if kind == "GUESS" or name in chosen)
-        self.kinds = {name: "VARCHAR" if name in self.texts else kind for name, kind in read.items()}
+        limit = SAMPLE_ROWS if self.settings.get("limit_rows") else None
+        with json_numbers.searching(self.bytes, most_lines=limit) as holds_long_numbers:
+            options = f"sample_size = {limit or -1}, records = true"
+            found = engine.execute(f"DESCRIBE SELECT * FROM {self._read(options)}").fetchall()
+            names = [row[0] for row in found]
+            self._refuse_twins(engine, names)
+            chosen = {name: kind for name, kind in (self.settings.get("columns") or {}).items() if name in names}
+            read = {name: self._kind(kind) for name, kind, *_ in found}
+            self.given = frozenset(chosen)
+            self.texts = frozenset(name for name, kind in read.items() if kind == "GUESS" or name in chosen)
+            self.kinds = {name: "VARCHAR" if name in self.texts else kind for name, kind in read.items()}
+            doubles = frozenset(name for name, kind, *_ in found if "DOUBLE" in kind or "JSON" in kind)
+            if doubles and holds_long_numbers():
+                self._keep_digits(engine, doubles, limit)
         kinds = {**self.kinds, **self.guess(engine), **chosen}
         self.columns = [Column(name, kinds[name]) for name in names]
 
     def relation(self) -> str:
-        columns = ", ".join(f"{text(name)}: {text(types.stored(kind))}" for name, kind in self.kinds.items())
-        return self._read(f"columns = {{{columns}}}")
+        kinds = {
+            name: "VARCHAR" if name in self.json_texts else types.stored(kind) for name, kind in self.kinds.items()
+        }
+        columns = ", ".join(f"{text(name)}: {text(kind)}" for name, kind in kinds.items())
+        relation = self._read(f"columns = {{{columns}}}")
+        if not self.json_texts:
+            return relation
+        as_json = ", ".join(f"CAST({ident(name)} AS JSON) AS {ident(name)}" for name in sorted(self.json_texts))
+        return f"(SELECT * REPLACE ({as_json}) FROM {relation})"
+
+    def _keep_digits(self, engine: Any, doubles: Set[str], limit: int | None) -> None:
+        """Go over to a copy of the file in which the values of some columns are texts."""
+        log(f"{self.stream}: {self.file} holds numbers of more digits than a double keeps; all of them are kept")
+        rows = f"(SELECT * FROM {self.relation()}{f' LIMIT {limit}' if limit else ''})"
+        engine.execute(f"SELECT count(COLUMNS(*)) FROM {rows}").fetchall()  # what DuckDB refuses is refused here too
+        json_texts = frozenset(name for name in doubles if self.kinds[name] == "JSON")
+        rewriter = json_numbers.Rewriter(numbers=doubles - json_texts, anything=json_texts)
+        digest = hashlib.blake2b(f"{self.stream}/{self.file}".encode(), digest_size=8).hexdigest()
+        copy = os.path.join(self.run_folder, f"numbers-{digest}")
+        with self.bytes() as lines, open(copy, "wb") as out:
+            for number, line in enumerate(itertools.islice(lines, limit), 1):
+                try:
+                    out.write(rewriter.line(line))
+                except json_numbers.MALFORMED as error:
+                    raise self._no_object(number, line, f"{error}.") from error
+        self.copy, self.json_texts = copy, json_texts
+        self.careful = True  # a number of many digits may be in any row
 
     def _read(self, options: str) -> str:
-        return (
-            f"read_json({self.source}, format = 'newline_delimited', compression = {text(self.compression)}, {options})"
-        )
+        source, compression = (text(self.copy), "none") if self.copy else (self.source, self.compression)
+        return f"read_json({source}, format = 'newline_delimited', compression = {text(compression)}, {options})"
 
     def _is_empty(self) -> bool:
         with self.bytes() as lines:
@@ -309,13 +343,16 @@ class JsonlPart(TextPart):
                     reason = "It is JSON, but not an object."
                 except ValueError as error:
                     reason = f"{str(error)[:1].upper()}{str(error)[1:]}."
-                return MoverError(
-                    f"{self.file}, line {number}: the line is not a JSON object",
-                    reason=f"{reason} The line is: {failures.clip(line.decode(errors='replace'))}",
-                    remedy="Each line of a JSONL file is one JSON object. Correct the line, then run again.",
-                    code="json-line",
-                    stream=self.stream,
-                    file=self.file,
-                    line=number,
-                )
+                return self._no_object(number, line, reason)
         return None
+
+    def _no_object(self, number: int, line: bytes, reason: str) -> MoverError:
+        return MoverError(
+            f"{self.file}, line {number}: the line is not a JSON object",
+            reason=f"{reason} The line is: {failures.clip(line.decode(errors='replace'))}",
+            remedy="Each line of a JSONL file is one JSON object. Correct the line, then run again.",
+            code="json-line",
+            stream=self.stream,
+            file=self.file,
+            line=number,
+        )

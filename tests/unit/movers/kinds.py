@@ -33,7 +33,8 @@ CSV = (
     Kind("whole number of up to 64 bits", "BIGINT", ("9223372036854775807", "-20")),
     Kind("whole number of up to 38 digits", "DECIMAL(38,0)", ("9223372036854775808", "1")),
     Kind("whole number of more than 38 digits", "DECIMAL", ("1" * 39, "2")),
-    Kind("decimal of up to 38 digits", "DECIMAL(18,2)", ("1234.50", "-0.25")),
+    Kind("decimal of up to 18 digits", "DECIMAL(18,2)", ("1234.50", "-0.25")),
+    Kind("decimal of up to 38 digits", "DECIMAL(38,19)", ("1234567890123456789.0123456789012345678", "-0.25")),
     Kind("number with an exponent", "DOUBLE", ("1e+300", "-2.5")),
     Kind("`true` and `false`", "BOOLEAN", ("true", "false")),
     Kind("date (`2024-02-29`)", "DATE", ("2024-02-29", "1999-12-31")),
@@ -49,7 +50,9 @@ CSV = (
 JSONL = (
     Kind("whole number of up to 64 bits", "BIGINT", ("9223372036854775807", "-20")),
     Kind("whole number of up to 38 digits", "DECIMAL(38,0)", ("9223372036854775808", "1")),
-    Kind("decimal of up to 38 digits", "DECIMAL(18,2)", ("1234.50", "-0.25")),
+    Kind("whole number of more than 38 digits", "DECIMAL", ("1" * 39, "2")),
+    Kind("decimal of up to 18 digits", "DECIMAL(18,2)", ("1234.50", "-0.25")),
+    Kind("decimal of up to 38 digits", "DECIMAL(38,19)", ("1234567890123456789.0123456789012345678", "-0.25")),
     Kind("number with an exponent", "DOUBLE", ("1e+300", "-2.5")),
     Kind("true and false", "BOOLEAN", ("true", "false")),
     Kind("text", "VARCHAR", (r'"ü \"q\", two\nlines"', '" padded "'), ('ü "q", two\nlines', " padded ")),
@@ -76,6 +79,11 @@ JSONL = (
     Kind("digits that begin with 0, as text", "VARCHAR", ('"007"', '"123"'), ("007", "123")),
     Kind("object", "JSON", ('{"a":{"b":[1,2]}}', '{"a":null,"c":"x"}')),
     Kind("array", "JSON", ("[1,2]", "[]")),
+    Kind(
+        "numbers of up to 38 digits in objects and arrays",
+        "JSON",
+        ('{"a":[1234567890123456789.0123456789012345678]}', "[9223372036854775808,0.25]"),
+    ),
     Kind("without any value", "NULL", ()),
 )
 PARQUET = (

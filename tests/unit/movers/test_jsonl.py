@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+from decimal import Decimal
 
 import pytest
 
-from tests.unit.movers.conftest import Workspace, tap_files, to_duckdb
+from jobs.engine.movers import json_numbers
+from tests.unit.movers.conftest import Ended, Workspace, tap_files, to_duckdb
 
 ONE = {"stream": "t", "path": "t.jsonl"}
+LONG = "1234567890123456789.0123456789012345678"
 
 
 def write(place: Workspace, *rows: object) -> None:
@@ -79,3 +83,122 @@ def test_a_chosen_type_is_kept_and_its_misfit_named(place: Workspace):
     write(place, {"id": 1, "amount": "1.50"}, {"id": 2, "amount": "much"})
     error = place.move(tap_files({**ONE, "columns": {"amount": "DECIMAL(9,2)"}}), to_duckdb()).error
     assert (error["code"], error["file"], error["line"], error["column"]) == ("csv-value", "t.jsonl", 2, "amount")
+
+
+def load(place: Workspace, *lines: str, **settings: object) -> Ended:
+    place.write("t.jsonl", "".join(f"{line}\n" for line in lines))
+    return place.load(tap_files({**ONE, **settings}), to_duckdb("replace"))
+
+
+def values(place: Workspace) -> list[str | None]:
+    return [row[0] for row in place.query("SELECT value::VARCHAR FROM shop.t ORDER BY id")]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ([LONG, f"-{LONG}", "0.1"], "DECIMAL(38,19)"),
+        (["12345678901234567890.5", "7"], "DECIMAL(38,1)"),
+        (["9234567890123.4567", "1.5"], "DECIMAL(18,4)"),  # 17 digits, and no double has just these
+        (["1234567890.12345678901234567890123456789012345", "0.5"], "VARCHAR"),  # 45 digits
+        (["12345678901234567890.5", "0.12345678901234567891"], "VARCHAR"),  # 38 digits do not hold both
+        (["12345678901234567890.5", "1e-300"], "VARCHAR"),
+        (["12345678901234567890", "1"], "DECIMAL(38,0)"),
+        (["1" * 39, "1.5"], "VARCHAR"),
+        (["0.30000000000000004", "1234567890123456.7", "1e300", "1.2345678901234567e-7"], "DOUBLE"),
+    ],
+)
+def test_numbers_keep_all_their_digits(place: Workspace, numbers: list[str], kind: str):
+    load(place, *(f'{{"id": {row}, "value": {number}}}' for row, number in enumerate(numbers)))
+    assert place.types("t")["value"] == kind
+    found = [value or "" for value in values(place)]
+    if kind == "DOUBLE":
+        assert [float(value) for value in found] == [float(number) for number in numbers]
+    else:
+        assert [Decimal(value) for value in found] == [Decimal(number) for number in numbers]
+
+
+@pytest.mark.parametrize("number", ["1234567.123456789012345", "9234567890123.4567"])
+def test_a_long_number_far_behind_printed_doubles_keeps_its_digits(place: Workspace, number: str):
+    printed = [f'{{"id": {row}, "value": {row / 997!r}}}' for row in range(1, 30_000)]
+    load(place, *printed, f'{{"id": 0, "value": {number}, "other": {LONG}}}')
+    assert Decimal(values(place)[0] or "") == Decimal(number)
+    assert float(values(place)[7] or "") == 7 / 997
+
+
+def test_numbers_in_objects_and_arrays_keep_all_their_digits(place: Workspace):
+    rows = [f'{{"a": {{"b": [{LONG}, 1.50]}}}}', f"[{LONG}]", LONG, '"text"', "true", "null", "[]"]
+    load(place, *(f'{{"id": {row}, "value": {value}}}' for row, value in enumerate(rows)))
+    assert place.types("t")["value"] == "JSON"
+    assert values(place) == [*rows[:5], None, "[]"]
+
+
+def test_the_other_columns_of_a_file_with_a_long_number_stay_what_they_are(place: Workspace):
+    more = (
+        ', "t": "a \\"b\\u00e9", "day": "2024-02-29", "yes": true, "n": 5, "d": 0.1, "o": {"k":[1,"x"]}, "1.5": "1.5"'
+    )
+    rows = [f'{{"id": 1, "value": 1.5{more}}}', "", '{"id": 2}', '{"id": 3, "t": null, "value": 2, "late": "007"}\r']
+    load(place, *rows)
+    types, before = place.types("t"), place.query("SELECT * EXCLUDE (value) FROM shop.t ORDER BY id")
+    load(place, *rows, f'{{"id": 4, "value": {LONG}}}')
+    assert place.types("t") == {**types, "value": "DECIMAL(38,19)"}
+    assert place.query("SELECT * EXCLUDE (value) FROM shop.t WHERE id < 4 ORDER BY id") == before
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR", "JSON"])
+def test_a_chosen_type_gets_all_digits(place: Workspace, kind: str):
+    texts = [LONG, '{"a": 1.10}'] if kind == "JSON" else [LONG, '{"a": 1.10}', "007"]
+    rows = [texts[0], texts[1], '"007"'][: len(texts)]
+    load(place, *(f'{{"id": {row}, "value": {value}}}' for row, value in enumerate(rows)), columns={"value": kind})
+    assert values(place) == texts
+
+
+def test_a_packed_file_keeps_the_digits_of_its_numbers(place: Workspace):
+    place.write("t.jsonl", gzip.compress(f'{{"id": 1, "value": {LONG}}}\n'.encode()))
+    place.load(tap_files(ONE), to_duckdb())
+    assert values(place) == [LONG]
+
+
+@pytest.mark.parametrize("line", ['{"id": 2, "value": 1', '{"id": 2, "id": 3}', '{"id": 2, "value": NaN}', "[1]"])
+def test_a_bad_line_beside_a_long_number_is_refused(place: Workspace, line: str):
+    place.write("t.jsonl", f'{{"id": 1, "value": {LONG}}}\n{line}\n')
+    error = place.move(tap_files(ONE), to_duckdb()).error
+    assert error["file"] == "t.jsonl"
+    assert "line 2" in error["headline"] + error["reason"]
+
+
+def test_a_misfit_beside_a_long_number_is_named_by_its_line(place: Workspace):
+    place.write("t.jsonl", f'{{"id": 1, "value": {LONG}}}\n{{"id": 2, "value": "much"}}\n')
+    error = place.move(tap_files({**ONE, "columns": {"value": "DECIMAL(38,19)"}}), to_duckdb()).error
+    assert (error["code"], error["file"], error["line"], error["column"]) == ("csv-value", "t.jsonl", 2, "value")
+
+
+@pytest.mark.parametrize(
+    ("line", "is_lossy"),
+    [
+        (f'{{"a": {LONG}}}', True),
+        (f'{{"a":-{LONG}}}', True),
+        (f'{{"a": [1,{LONG}]}}', True),
+        ('{"a": 123456789012345678901e5}', True),
+        ('{"a": 1.234567890123456789e-5}', True),
+        ('{"a": 9234567890123.4567}', True),
+        ('{"a": 12345678901234567890123}', False),  # whole numbers are kept
+        ('{"a": 0.30000000000000004, "b": 1.7976931348623157e+308, "c": 0.00012345678901234567}', False),
+        ('{"a": 12.500000000000000000000, "b": 0.0000000000000000000000001}', False),
+        (f'{{"a": "{LONG}", "b": "sum: {LONG}, paid", "c": "ab12345678901234567890e12"}}', False),
+        ('{"a": "4.3.12345678901234567890"}', False),
+        (f'{{"a": {LONG}', False),  # no JSON: for the reader to name
+    ],
+)
+def test_only_numbers_that_a_double_does_not_hold_are_found(line: str, is_lossy: bool):
+    content = f'{{"b": 1}}\n{line}\n{{"b": 2}}'.encode()
+    with json_numbers.searching(lambda: io.BytesIO(content), most_lines=None) as found:
+        assert found() is is_lossy
+
+
+def test_a_long_number_is_found_wherever_a_block_ends(monkeypatch: pytest.MonkeyPatch):
+    content = f'{{"b": "xxxxx", "a": {LONG}}}\n'.encode()
+    for size in range(1, len(content) + 1):
+        monkeypatch.setattr(json_numbers, "BLOCK_BYTES", size)
+        with json_numbers.searching(lambda: io.BytesIO(b'{"b": 1}\n' + content), most_lines=None) as found:
+            assert found()

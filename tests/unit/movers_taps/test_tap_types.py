@@ -103,6 +103,12 @@ def test_jsonl_values_stay_what_they_are(place: Workspace) -> None:
     assert second == {**second, "n": None, "o": None, "l": None}
 
 
+def test_jsonl_numbers_keep_all_their_digits(place: Workspace) -> None:
+    place.write("a.jsonl", f'{{"id": 1, "n": {DIGITS}, "i": 12345678901234567890, "o": {{"k": [{DIGITS}]}}}}\n')
+    (record,) = read(place, tap_files({"stream": "a", "path": "a.jsonl"})).records("a")
+    assert (record["n"], record["i"], record["o"]) == (Decimal(DIGITS), 12345678901234567890, {"k": [Decimal(DIGITS)]})
+
+
 def test_sqlite_values_come_through(place: Workspace, sqlite_file: Path) -> None:
     with closing(sqlite3.connect(sqlite_file)) as connection, connection:
         connection.execute("CREATE TABLE t (id INTEGER, r REAL, s TEXT, b BLOB, yes BOOLEAN, day DATE, at TIMESTAMP)")
