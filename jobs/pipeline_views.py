@@ -311,7 +311,7 @@ def stream_trends(runs: Sequence[Mapping[str, Any]]) -> list[StreamTrend]:
         status = "none" if now is None else "complete" if now.get("done") else "error" if failed else "stopped"
         beside = "not run" if now is None else _beside(values[-1], usual)
         found.append(
-            StreamTrend(name, status, str(latest[name].get("mode") or ""), values, values[-1] if now else None, beside)
+            StreamTrend(name, status, stories.mode_of(latest[name]), values, values[-1] if now else None, beside)
         )
     return found[:12]
 

@@ -209,7 +209,7 @@ def streams_of(job: Job, *, usual: Usual, now: datetime) -> list[StreamRow]:
             StreamRow(
                 name=name,
                 status=status,
-                mode=_mode(stream),
+                mode=mode_of(stream),
                 rows_read=read,
                 rows_written=None if _is_open(stream) else written,
                 bytes=int(stream.get("bytes") or 0),
@@ -253,7 +253,7 @@ def _why_not_verified(stream: Mapping[str, Any], *, is_counted: bool) -> str:
     return "the table held rows before and some may have been updated, or it could not be read; the log says so then"
 
 
-def _mode(stream: Mapping[str, Any]) -> str:
+def mode_of(stream: Mapping[str, Any]) -> str:
     """How rows were loaded; a connector decides that itself."""
     mode = str(stream.get("mode") or "")
     return "by the loader" if mode == "singer" else mode

@@ -13,11 +13,12 @@ from jobs.counters import count_day, remember_run
 from jobs.log_lines import LogLine, pack
 from jobs.models import Job, LogChunk, SkippedSlot
 from jobs.status import JobStatus
-from pipelines.models import PipelineState
+from pipelines.components import definition_of
+from pipelines.models import ComponentCatalog, PipelineState, PluginEnvironment
 from pipelines.services import save_file
 from tests.e2e.browsing import ARGUMENTS, SIZES, find_chromium, start_site, visitor
 from tests.e2e.test_run import files_pipeline
-from tests.factories import make_component, make_job, make_pipeline, make_user, make_workspace
+from tests.factories import make_component, make_job, make_pipeline, make_plugin, make_user, make_workspace
 from tests.pages import write_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -111,6 +112,44 @@ def failed_job(workspace, *, lines=5000):
     texts = [("error", bad[n]) if n in bad else ("info", f"orders: batch {n} of {lines}") for n in range(lines)]
     write_log(job, texts, chunk=400)
     return job
+
+
+def connector_job(workspace):
+    """A test of a pair of connectors that failed at its target, with sample rows and versions; its source is known."""
+    tap, target = make_plugin(workspace), make_plugin(workspace, "target-barn")
+    ends = [workspace.components.create(name=name, plugin=each) for name, each in (("Orchard", tap), ("Barn", target))]
+    pipeline = make_pipeline(workspace, "Harvest", components=ends)
+    columns = [f"a_rather_long_column_{number}" for number in range(30)]
+    shape = {"type": "object", "properties": {column: {"type": "string"} for column in columns}}
+    catalog = {"streams": [{"tap_stream_id": name, "stream": name, "schema": shape} for name in ("trees", "fences")]}
+    at = timezone.now() - timedelta(minutes=3)
+    ComponentCatalog.objects.create(component=ends[0], catalog=catalog, discovered_at=at)
+    requirements = "git+https://git.example.org/orchard/tap-orchard-with-a-long-name.git@0123456789abcdef"
+    row = PluginEnvironment.objects.create(
+        fingerprint=definition_of(tap).fingerprint,
+        requirements=requirements,
+        lock="x",
+        packages={f"package-{number}": f"{number}.0.1" for number in range(60)},
+        built_at=at,
+    )
+    parts = [
+        {"name": "tap-orchard", "after": 0.1, "seconds": 3.0, "exit_code": 143, "was_ended": True},
+        {"name": "target-barn", "after": 0.1, "seconds": 2.9, "exit_code": 1, "was_ended": False},
+    ]
+    step = {"name": "Extract and load", "status": "error", "started_at": at.isoformat(), "seconds": 4.0, "exit_code": 1}
+    return make_job(
+        pipeline,
+        type="PIPELINE_ENV",
+        status="ERROR",
+        now=at,
+        headline="target-barn ended with exit code 1: the door is locked",
+        exit_code=1,
+        steps=[{**step, "parts": parts}],
+        samples=[{"stream": "trees", "columns": columns, "rows": [["x" * 200, None, *columns[2:]]] * 10}],
+        environments=[
+            {"name": "tap-orchard", "requirements": requirements, "digest": "ab" * 32, "packages": row.packages}
+        ],
+    )
 
 
 def append_log(job, *texts, level="info"):
@@ -291,7 +330,7 @@ def test_pages_work_without_scripts(browser, site, room):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", list(SIZES))
 def test_every_page_fits_its_window_in_both_themes(browser, site, room, width, theme):
-    failed = failed_job(room)
+    failed, tested = failed_job(room), connector_job(room)
     pipeline = failed.pipeline
     now = timezone.now()
     make_job(
@@ -314,6 +353,8 @@ def test_every_page_fits_its_window_in_both_themes(browser, site, room, width, t
         "delete": f"{base}delete/",
         "jobs": "/w/harbour/jobs/",
         "job-failed": job_path(failed),
+        "job-connectors": job_path(tested),
+        "configuration-connectors": reverse("pipeline-configuration", args=["harbour", tested.pipeline.number]),
         "log": job_path(failed, "job-log"),
         "profile": "/profile/",
     }
@@ -325,6 +366,9 @@ def test_every_page_fits_its_window_in_both_themes(browser, site, room, width, t
             olga.open(path)
             if "job-failed" in name:
                 expect(olga.page.locator("#L2500")).to_be_visible()
+            olga.page.evaluate(
+                "document.querySelectorAll('td details, dd details').forEach((each) => each.open = true)"
+            )
             olga.picture(f"{name}-{width}-{theme}")
             assert not olga.is_too_wide, f"{name} is wider than {width} px"
 
