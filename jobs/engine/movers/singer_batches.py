@@ -69,15 +69,12 @@ def _take_jsonl(stream: SingerStream, path: str, line: int, version: int | None,
     rows = 0
     shown = paths.shown(path)
     envelope = stream.shape.envelope_type
-    stream.looked = False
     file: IO[bytes]
     try:
         with opener(path, "rb") as file:
             for number, text_line in enumerate(iter(lambda: file.readline(singer_messages.MAX_LINE), b""), 1):
                 if not text_line.strip():
                     continue
-                if not stream.looked:
-                    stream.look(text_line, is_record=True)
                 stream.rows.append(envelope(record=_record(stream, text_line, number, shown), version=version))
                 stream.lines.append(line)
                 stream.buffered += len(text_line)
@@ -94,9 +91,11 @@ def _record(stream: SingerStream, line: bytes, number: int, file: str) -> Any:
         return stream.shape.decode_record(line)
     except UNDECODABLE:
         try:
-            return stream.shape.decode_record_loosely(line)
+            found = stream.shape.decode_record_loosely(line)
         except UNDECODABLE as error:
             raise singer_messages.explain(error, number, line, stream=stream.name, file=file) from error
+        stream.ignore(stream.shape.unknown)
+        return found
 
 
 def _take_parquet(stream: SingerStream, path: str, line: int, version: int | None, engine: Any) -> int:
@@ -109,7 +108,7 @@ def _take_parquet(stream: SingerStream, path: str, line: int, version: int | Non
     except duckdb.Error as error:
         raise _refused(stream.name, line, f"{shown}: {failures.first_line(error)}.", file=shown) from error
     known = {found.path[0] for found in stream.schema.properties if found.path}
-    stream.say_unknown([name for name in come if known and name not in known])
+    stream.ignore([(name,) for name in come if known and name not in known])
     extra = [(METADATA[-1], None)] if version is not None else []
     columns, values = [], []
     for found in stream.properties(extra):

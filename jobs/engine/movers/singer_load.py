@@ -142,6 +142,7 @@ class SingerLoad:
                     add_row(decode(line))
                 except UNDECODABLE:
                     add_row(self._decode_loosely(line, number))
+                    decode = self._ways()[2]
                 add_line(number)
                 size += len(line)
                 continue
@@ -184,7 +185,7 @@ class SingerLoad:
             stream = self._streams.get(begins[1].decode(errors="replace"))
             if stream is not None:
                 self._current, self._prefix = stream, begins[0]
-                self._take_record(stream, line, number)
+                stream.take(line, number)
                 return
         if not line.strip():
             return
@@ -201,18 +202,13 @@ class SingerLoad:
             if stream is None:
                 raise _no_schema(name, head.type, number)
             if head.type == "RECORD":
-                self._take_record(stream, line, number)
+                stream.take(line, number)
             elif head.type == "BATCH":
                 self._take_batch(stream, line, number)
             else:
                 stream.activate(singer_messages.decoded(Activation, line, number, stream=name).version, number)
         else:
             self._say_once(f"Messages of the type {head.type} are not known here and not loaded")
-
-    def _take_record(self, stream: SingerStream, line: bytes, number: int) -> None:
-        stream.take(line, number)
-        if not stream.looked:
-            stream.look(line)
 
     def _take_batch(self, stream: SingerStream, line: bytes, number: int) -> None:
         batch = singer_messages.decoded(Batch, line, number, stream=stream.name)

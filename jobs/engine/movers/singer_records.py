@@ -16,6 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 from jobs.engine.movers.singer_schema import Property, StreamSchema
 
 NULL = Raw(b"null")
+Path = tuple[str, ...]  # of names in a record
 # Python writes these though JSON has none; a text is stepped over.
 NO_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 FORMS: dict[str, tuple[Any, Any]] = {
@@ -41,10 +42,19 @@ _text = msgspec.json.Decoder(str)
 
 
 class RecordShape:
-    """How the records of a stream are decoded."""
+    """How the records of a stream are decoded.
 
-    def __init__(self, schema: StreamSchema, *, with_times: bool) -> None:
+    A property that neither the schema nor `ignored` has is left to the patient decoder, so that none gets lost without
+    a word: it adds its path to `unknown`. Not so where all are `tolerated`.
+    """
+
+    def __init__(
+        self, schema: StreamSchema, *, with_times: bool, ignored: Sequence[Path] = (), tolerated: bool = False
+    ) -> None:
+        self.unknown: list[Path] = []
         self._schema = schema
+        self._ignored = () if tolerated else tuple(ignored)
+        self._tolerated = tolerated
         self._tree: dict[str, Any] = {}
         for found in schema.properties:
             branch = self._tree
@@ -52,7 +62,7 @@ class RecordShape:
                 branch = branch.setdefault(name, {})
             if found.path:
                 branch[found.path[-1]] = found
-        self._attributes: dict[tuple[str, ...], str] = {}
+        self._attributes: dict[Path, str] = {}
         self.record_type: Any = Raw if schema.is_whole else self._struct(self._tree, ())
         times = [("time_extracted", str | None, None)] if with_times else []
         self.envelope_type = msgspec.defstruct(
@@ -62,7 +72,7 @@ class RecordShape:
         self.decode_record: Callable[[bytes], Any] = msgspec.json.Decoder(self.record_type).decode
         self._with_times = with_times
 
-    def _struct(self, tree: dict[str, Any], above: tuple[str, ...]) -> Any:
+    def _struct(self, tree: dict[str, Any], above: Path) -> Any:
         fields: list[tuple[str, Any, Any]] = []
         rename = {}
         for number, (name, found) in enumerate(tree.items()):
@@ -78,7 +88,11 @@ class RecordShape:
             if path in {(key,) for key in self._schema.keys}:  # a key that is missing is told from one that is null
                 kind, default = kind | UnsetType if found.form not in ("raw", "any") else Raw | UnsetType, UNSET
             fields.append((attribute, kind, default))
-        return msgspec.defstruct("Record", fields, rename=rename, gc=False)
+        for number, path in enumerate(self._ignored):
+            if path[:-1] == above and path[-1] not in tree:
+                fields.append((f"i{number}", Raw, NULL))
+                rename[f"i{number}"] = path[-1]
+        return msgspec.defstruct("Record", fields, rename=rename, gc=False, forbid_unknown_fields=not self._tolerated)
 
     def values(self, found: Property, records: Sequence[Any]) -> list[Any]:
         """A column of many records."""
@@ -92,15 +106,10 @@ class RecordShape:
             return [NULL if value is None else value for value in column]
         return column
 
-    def unknown(self, line: bytes, *, is_record: bool = False) -> list[str]:
-        """The properties of a record that the schema does not have."""
-        if self._schema.is_whole:
-            return []
-        record = _object.decode(line) if is_record else _loose.decode(line).record
-        return [name for name in record if name not in self._tree]
-
     def decode_loosely(self, line: bytes) -> Any:
         """A RECORD message with values of other types than the schema has: they are kept as text, to be judged later.
+
+        It may have other properties too.
 
         Raises msgspec.DecodeError or UnicodeDecodeError where it is no such message at all.
         """
@@ -112,7 +121,7 @@ class RecordShape:
             message = _loose.decode(_quote_no_numbers(line))
         version = bytes(message.version).strip(b'"')
         found: Any = self.envelope_type(
-            record=self._fill(self.record_type, self._tree, message.record, line),
+            record=self._fill(self.record_type, self._tree, message.record),
             version=int(version) if re.fullmatch(rb"-?[0-9]+", version) else None,
         )
         if self._with_times and bytes(message.time_extracted)[:1] == b'"':
@@ -127,23 +136,27 @@ class RecordShape:
             raise
         except msgspec.DecodeError:
             record = _object.decode(_quote_no_numbers(line))
-        return self._fill(self.record_type, self._tree, record, line)
+        return self._fill(self.record_type, self._tree, record)
 
-    def _fill(self, kind: Any, tree: dict[str, Any], record: dict[str, Raw], line: bytes) -> Any:
+    def _fill(self, kind: Any, tree: dict[str, Any], record: dict[str, Raw], above: Path = ()) -> Any:
         if self._schema.is_whole:
             return Raw(msgspec.json.encode(record))
-        values = {}
+        values: dict[str, Any] = {}
         for number, (name, found) in enumerate(tree.items()):
             raw = record.get(name)
             if raw is None:
                 continue
             if isinstance(found, dict):
                 inner = msgspec.structs.fields(kind)[number].type.__args__[0]
+                is_null = bytes(raw) == b"null"
                 values[f"f{number}"] = (
-                    None if bytes(raw) == b"null" else self._fill(inner, found, _object.decode(raw), line)
+                    None if is_null else self._fill(inner, found, _object.decode(raw), (*above, name))
                 )
             else:
                 values[f"f{number}"] = _value(found.form, raw)
+        if len(values) < len(record) and not self._tolerated:
+            others = [(*above, name) for name in record if name not in tree]
+            self.unknown += [path for path in others if path not in self._ignored]
         return kind(**values)
 
 

@@ -17,11 +17,12 @@ from jobs.engine.movers.ports import VERSION_COLUMN, Column, Counts, Load, Targe
 from jobs.engine.movers.protocol import MoverError, log
 from jobs.engine.movers.singer_messages import UNDECODABLE
 from jobs.engine.movers.singer_nulls import without_nulls
-from jobs.engine.movers.singer_records import RecordShape
+from jobs.engine.movers.singer_records import Path, RecordShape
 from jobs.engine.movers.singer_schema import Property, StreamSchema
 from jobs.engine.movers.singer_stage import Stage, StagePart
 from jobs.engine.movers.types import ZONED
 
+MAX_UNKNOWN = 50  # properties of a stream that are named because they are not loaded
 DELETED_AT = "_sdc_deleted_at"
 METADATA = (
     Column("_sdc_extracted_at", ZONED),
@@ -62,7 +63,6 @@ class SingerStream:
         self.is_loaded = False
         self.started = time.monotonic()
         self.bytes = 0
-        self.looked = False  # whether a record since the last flush was searched for unknown properties
         self.rows: list[Any] = []
         self.lines: list[int] = []
         self.buffered = 0  # bytes of the lines in `rows`
@@ -71,13 +71,18 @@ class SingerStream:
         self._stages: list[Stage] = []
         self._activations: list[Activation] = []
         self._has_unversioned = False
-        self._unknown: set[str] = set()
+        self._unknown: list[Path] = []  # properties that the schema does not have
         self._arrivals: list[tuple[int, datetime]] = []
         self._use(schema)
 
     def _use(self, schema: StreamSchema) -> None:
         self.schema = schema
-        self.shape = RecordShape(schema, with_times=self._options.add_metadata)
+        self.shape = RecordShape(
+            schema,
+            with_times=self._options.add_metadata,
+            ignored=self._unknown,
+            tolerated=len(self._unknown) >= MAX_UNKNOWN,
+        )
         self.decode: Callable[[bytes], Any] = self.shape.decode
 
     @property
@@ -107,27 +112,26 @@ class SingerStream:
         self.buffered += len(line)
 
     def decode_loosely(self, line: bytes, number: int) -> Any:
-        """A record whose values have other types than the schema says."""
+        """A record that is not as the schema says."""
         try:
-            return self.shape.decode_loosely(line)
+            found = self.shape.decode_loosely(line)
         except UNDECODABLE as error:
             raise singer_messages.explain(error, number, line, stream=self.name) from error
+        self.ignore(self.shape.unknown)
+        return found
 
-    def look(self, line: bytes, *, is_record: bool = False) -> None:
-        """Say, once for each, which properties of a record the schema does not have."""
-        self.looked = True
-        try:
-            unknown = self.shape.unknown(line, is_record=is_record)
-        except UNDECODABLE:
+    def ignore(self, unknown: Sequence[Path]) -> None:
+        """Properties that the schema does not have are not loaded: each is said once, and then passed over."""
+        new = [path for path in unknown if path not in self._unknown]
+        if not new:
             return
-        self.say_unknown(unknown)
-
-    def say_unknown(self, names: Sequence[str]) -> None:
-        """Properties that the schema does not have are not loaded: each is said once."""
-        for name in names:
-            if name not in self._unknown:
-                self._unknown.add(name)
-                log(f"{self.name}: the schema does not have the property {name}; it is not loaded", level="warning")
+        for path in new[: MAX_UNKNOWN - len(self._unknown)]:
+            name = ".".join(path)
+            log(f"{self.name}: the schema does not have the property {name}; it is not loaded", level="warning")
+        self._unknown += new
+        if len(self._unknown) >= MAX_UNKNOWN:
+            log(f"{self.name}: no more properties that are not loaded are named, for there are too many")
+        self._use(self.schema)
 
     def arrived(self) -> None:
         """Note when the records since the last call came."""
@@ -152,7 +156,7 @@ class SingerStream:
         rows, lines, size = self.rows, self.lines, self.buffered
         self.arrived()
         arrivals, self._arrivals = self._arrivals, []
-        self.rows, self.lines, self.buffered, self.looked = [], [], 0, False
+        self.rows, self.lines, self.buffered = [], [], 0
         self.bytes += size
         versions = [row.version for row in rows]
         seen = set(versions) - {None}

@@ -57,6 +57,28 @@ def test_unknown_properties_are_said_once_and_not_loaded(place: Workspace):
     assert list(place.types("orders")) == ["id", "amount", "note"]
 
 
+def test_every_property_that_is_not_loaded_is_said_wherever_it_comes(place: Workspace):
+    inner = {"type": "object", "properties": {"known": {"type": "integer"}}}
+    properties = {"id": {"type": "integer"}, "a": inner}
+    lines = [
+        *(schema("x", properties), *(record("x", id=number, a={"known": number}) for number in range(50))),
+        *(record("x", id=50, late=1), record("x", id=51, a={"known": 51, "deep": 1}), record("x", id=52, late=2)),
+        schema("x", {**properties, "late": {"type": "integer"}}),
+        *(record("x", id=53, late=3), record("x", id=54, a={"known": 54, "deep": 1})),
+    ]
+    ended = loaded(place, to_duckdb(flatten=True), lines)
+    assert [ended.log.count(f"property {name};") for name in ("late", "a.deep")] == [1, 1]
+    assert place.query("SELECT id, late, a__known FROM shop.x WHERE id > 49 ORDER BY id") == [
+        *((50, None, None), (51, None, 51), (52, None, None), (53, 3, None), (54, None, 54)),
+    ]
+
+
+def test_properties_without_number_are_named_up_to_a_limit(place: Workspace):
+    ended = loaded(place, to_duckdb(), [schema(), *(record(id=n, **{f"p{n}": 1}) for n in range(99))])
+    assert 50 <= ended.log.count("does not have the property") <= 51
+    assert place.query("SELECT count(*) FROM shop.orders") == [(99,)]
+
+
 def test_a_record_before_its_schema_is_named(place: Workspace):
     error = load(place, to_duckdb(), [schema(), record(id=1), record("clients", id=1)]).error
     assert (error["code"], error["stream"], error["line"]) == ("schema-missing", "clients", 3)
