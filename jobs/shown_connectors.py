@@ -19,7 +19,7 @@ from pipelines.validation import split_properties
 from pipelines.values import ValueFault
 from workspaces.models import User
 
-MOST_STREAMS = 100  # shown; selected ones first
+MOST_STREAMS = 50  # shown; selected ones first
 MOST_COLUMNS = 200  # of each
 
 
@@ -122,10 +122,25 @@ def _add_selection(shown: ShownConnector, component: DataComponent, plugin: Plug
 
 
 def _add_streams(shown: ShownConnector, catalog: Mapping[str, Any]) -> None:
-    rows = streams_of(apply_selection(catalog, shown.select, dict(shown.metadata)))
-    shown.total, shown.selected = len(rows), sum(1 for row in rows if row["selected"])
-    rows.sort(key=lambda row: not row["selected"])
-    shown.streams = [_stream(row) for row in rows[:MOST_STREAMS]]
+    """Which streams there are and which are selected, and the columns of the first of them.
+
+    Columns take their time: of a source with a thousand streams only those are looked at that are shown.
+    """
+    entries, rules = list(catalog.get("streams") or ()), dict(shown.metadata)
+    shown.total, rows = len(entries), None
+    if len(entries) > MOST_STREAMS:
+        rows = streams_of(apply_selection({"streams": [_bare(entry) for entry in entries]}, shown.select, rules))
+        ordered = sorted(zip(rows, entries, strict=True), key=lambda pair: not pair[0]["selected"])
+        entries = [entry for _, entry in ordered[:MOST_STREAMS]]
+    first = streams_of(apply_selection({**catalog, "streams": entries}, shown.select, rules))
+    shown.selected = sum(1 for row in rows or first if row["selected"])
+    shown.streams = [_stream(row) for row in sorted(first, key=lambda row: not row["selected"])]
+
+
+def _bare(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A catalog's stream without its columns."""
+    metadata = [each for each in entry.get("metadata") or () if not each.get("breadcrumb")]
+    return {**{key: value for key, value in entry.items() if key != "schema"}, "metadata": metadata}
 
 
 def _stream(row: Mapping[str, Any]) -> ShownStream:
