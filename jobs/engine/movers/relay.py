@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -57,19 +58,29 @@ def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     relay = Relay(has_gate=bool(spec.get("gate")), wants_keys=bool(spec.get("keys")))
     widen(0)
     widen(1)
-    for block in blocks(0):
-        for passed in relay.look_at(block):
-            _write(passed)
-        relay.say()
-    os.close(1)
-    relay.say(is_last=True)
+    try:
+        for block in blocks(0):
+            for passed in relay.look_at(block):
+                _write(passed)
+            relay.say()
+        os.close(1)
+    finally:  # what was read is worth knowing, also where the target is gone
+        relay.say(is_last=True)
     return {"streams": {name: relay.facts_of(stream) for name, stream in relay.streams.items()}}
 
 
 def blocks(reading: int) -> Iterator[bytes]:
-    """What arrives, in blocks of whole lines. Only the last line may have no end."""
+    """What arrives, in blocks of whole lines; an empty one where nothing came for a while, so that counts can be said.
+
+    Only the last line may have no end.
+    """
     rest = bytearray()
-    while chunk := os.read(reading, BLOCK):
+    while True:
+        if not select.select([reading], [], [], EVERY_SECONDS)[0]:
+            yield b""
+            continue
+        if not (chunk := os.read(reading, BLOCK)):
+            break
         end = chunk.rfind(b"\n")
         if end < 0:
             rest += chunk

@@ -225,3 +225,24 @@ def test_a_target_that_is_gone_ends_the_relay_without_a_word(tmp_path):
     relay.close()
 
     assert (code, said) == (1, b"")
+
+
+def test_counts_of_a_tap_that_rests_are_said_all_the_same(tmp_path):
+    relay = Relay(tmp_path)
+    relay.process.stdin.write(schema("a") + record("a", {"id": 1}) + record("a", {"id": 2}))
+    relay.process.stdin.flush()
+    event = relay.event("stream")
+    relay.close()
+
+    assert (event["stream"], event["rows_read"]) == ("a", 2)
+
+
+def test_what_was_read_is_said_where_the_target_is_gone(tmp_path):
+    relay = Relay(tmp_path)
+    relay.process.stdout.close()
+    relay.process.stdin.write(schema("a") + record("a", {"id": 1}) * 3)
+    relay.process.stdin.flush()
+    event = relay.event("stream")
+    relay.close()
+
+    assert (event["stream"], event["rows_read"]) == ("a", 3)
