@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import time
@@ -28,8 +27,9 @@ from jobs.engine.interface import (
     StopRequest,
     TargetTestStep,
 )
+from jobs.engine.pipe_ends import LONGEST_LINE
 from jobs.engine.process import Child, ProcessGroup, exit_code_of
-from jobs.engine.redact import Redactor, clean
+from jobs.engine.redact import Redactor, clean, storable
 from jobs.engine.steps.context import RunContext, StepRunner
 from jobs.engine.steps.discover import DiscoverRunner, ProbeRunner, SampleRunner, TargetTestRunner
 from jobs.engine.steps.environment import EnvironmentRunner
@@ -74,13 +74,25 @@ class MaskedControl:
         return self._control.poll()
 
     def progress(self, event: Mapping[str, Any]) -> None:
-        """Passed on, masked."""
-        self._control.progress(masked(event, self._redactor))
+        """Passed on, masked. A catalog that masking changed is shown, and used by no later run: its key is empty."""
+        shown = {**masked(event, self._redactor), "event": event["event"]}
+        if event["event"] == "catalog" and any(shown.get(name) != event.get(name) for name in ("catalog", "streams")):
+            shown["key"] = ""
+        self._control.progress(shown)
 
 
 def masked(value: Any, redactor: Redactor) -> Any:
-    """A JSON value with every secret in its texts masked."""
-    return json.loads(redactor.mask(json.dumps(value, default=str)))
+    """A JSON value with every secret in its texts masked, and without characters that no database stores.
+
+    Numbers stay: a password that is made of digits must not break a count. Names stay, for they are ours or a schema's.
+    """
+    if isinstance(value, str):
+        return redactor.mask(storable(value))
+    if isinstance(value, Mapping):
+        return {str(name): masked(inner, redactor) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(inner, redactor) for inner in value]
+    return value if value is None or isinstance(value, bool | int | float) else masked(str(value), redactor)
 
 
 class Executor:
@@ -97,7 +109,9 @@ class Executor:
         self.stop: StopRequest | None = None
 
     def write(self, source: str, level: str, text: str) -> None:
-        """One line to the log: without ANSI codes, without secrets."""
+        """One line to the log: without ANSI codes, without secrets, of a length that can be shown."""
+        if len(text) > LONGEST_LINE:
+            text = f"{text[:LONGEST_LINE]}… ({len(text):,} characters)"
         self._log.write(source=source, level=level, text=self._redactor.mask(clean(text)))
 
     def run(self) -> RunResult:
@@ -151,6 +165,8 @@ class Executor:
             runner.close()
             seconds = round(time.monotonic() - started, 3)
             ends = ends_of_step(runner.children, started=started)
+            if status == Outcome.ERROR:
+                ends["exit_code"] = ends["exit_code"] or 1
             self._control.progress({**facts, "status": status, "seconds": seconds, **ends})
 
     def _pump(self, runner: StepRunner) -> None:
@@ -192,9 +208,8 @@ class Executor:
 
 def exit_code_of_step(children: Sequence[Child]) -> int:
     """The exit code of the process that failed first, by itself; 0 where none did."""
-    failed = [child for child in children if child.returncode]
-    by_themselves = [child for child in failed if not child.was_ended] or failed
-    first = min(by_themselves, key=lambda child: child.ended or 0.0, default=None)
+    failed = [child for child in children if child.returncode and not child.was_ended]
+    first = min(failed, key=lambda child: child.ended or 0.0, default=None)
     return exit_code_of(first.returncode or 0) if first else 0
 
 

@@ -12,12 +12,18 @@ MASK = "***"
 SHORTEST = 4  # characters; a shorter value would mask ordinary words
 # CSI and OSC sequences, and other escapes: colours and cursor moves of programs that think they are on a terminal.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # PostgreSQL takes neither NUL nor half a surrogate pair
 
 
 def clean(text: str) -> str:
     """Text without ANSI codes and control characters: one line stays one line wherever it is shown."""
     return _CONTROL.sub("", _ANSI.sub("", text))
+
+
+def storable(text: str) -> str:
+    """Text that every database stores: a character that cannot be stored becomes the one for unknown ones."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def _base64_forms(secret: str) -> set[str]:

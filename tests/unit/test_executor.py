@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch):
     """Runs programs as the steps of a job."""
     mark = f"{uuid.uuid4()}:0"
 
-    def _run(*programs, seconds=30.0, secrets=(), control=None, states=None):
+    def _run(*programs, seconds=30.0, secrets=(), control=None, states=None, more=None):
         monkeypatch.setattr(
             mover, "command", lambda verb, mover_spec, spec: [sys.executable, "-c", HEADER + mover_spec["program"]]
         )
@@ -37,7 +37,10 @@ def run(tmp_path, monkeypatch):
         spec = RunSpec(
             job="job",
             mark=mark,
-            steps=[Step(f"Step {number}", "move", {"program": text}) for number, text in enumerate(programs, start=1)],
+            steps=[
+                Step(f"Step {number}", "move", {"program": text, **(more or {})})
+                for number, text in enumerate(programs, start=1)
+            ],
             folder=str(tmp_path),
             run_folder=str(scratch),
             timeout_seconds=seconds,
@@ -167,6 +170,43 @@ def test_secrets_are_masked_in_lines_events_and_the_failure(run):
     everything = sink.text + json.dumps(control.events) + json.dumps(vars(result.failure))
     assert "hunter22" not in everything
     assert result.failure.headline == "Password *** refused"
+
+
+@pytest.mark.parametrize("secret", ["1000", "stream", "true", '"rows_read": '])
+def test_a_secret_that_looks_like_a_number_or_a_word_of_ours_breaks_no_event(run, secret):
+    result, _, _, control, _ = run("emit('stream', stream='orders', rows_read=11000); emit('result')", secrets=[secret])
+
+    assert result.outcome == Outcome.COMPLETE
+    assert control.streams()["orders"]["rows_read"] == 11000
+
+
+def test_texts_that_no_database_stores_are_made_storable(run):
+    _, _, sink, control, _ = run(
+        "emit('sample', stream='s', columns=['a'], rows=[['x\\x00y', '\\udcff']]);"
+        "emit('log', text='a file \\udcff'); emit('result')"
+    )
+
+    sample = next(event for event in control.events if event["event"] == "sample")
+    assert sample["rows"] == [["x\ufffdy", "\ufffd"]]
+    assert "a file " in sink.text
+    sink.text.encode()
+
+
+@pytest.mark.parametrize(("secret", "key"), [("orders", ""), ("hunter22", "k1")])
+def test_a_catalog_that_was_masked_is_used_by_no_later_run(run, secret, key):
+    code = "emit('catalog', streams=[{'tap_stream_id': 'orders'}], component='c1', key='k1'); emit('result')"
+    _, _, _, control, _ = run(code, secrets=[secret], more={"component": "c1", "key": "k1"})
+
+    found = next(event for event in control.events if event["event"] == "catalog")
+    assert found["key"] == key
+    assert secret not in json.dumps(found)
+
+
+def test_a_line_of_many_mebibytes_is_shown_shortened(run):
+    *_, sink, _, _ = run("print('x' * 5_000_000); emit('result')")
+
+    assert max(len(text) for _, _, text in sink.lines) < 1_100_000
+    assert "(5,000,000 characters)" in sink.text
 
 
 def test_a_state_that_cannot_be_stored_fails_the_run_and_leaves_no_process(run):
