@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 from jobs.engine.interface import DiscoverStep, Failure, ProbeStep, SampleStep, StopRequest, TargetTestStep
 from jobs.engine.process import Child
 from jobs.engine.singer import apply_selection, check_catalog, streams_of
-from jobs.engine.steps.context import CannotStart, RunContext
+from jobs.engine.steps.context import CannotStart, RunContext, not_started
 from jobs.engine.steps.programs import (
     Program,
     failure_of,
@@ -23,6 +24,7 @@ from jobs.engine.steps.programs import (
 )
 
 KILL_SECONDS = 5.0  # between TERM and KILL for a tap that gave enough rows
+LARGEST_CATALOG = 256 << 20  # bytes
 SHOWN = 200  # characters of a sample's value
 EMPTY = b""
 
@@ -61,17 +63,23 @@ class DiscoverRunner(ConnectorRunner):
     def __init__(self, step: DiscoverStep, context: RunContext) -> None:
         super().__init__(context)
         self._step = step
-        self._path = os.path.join(context.spec.run_folder, "discovered.json")
+        self._file: IO[bytes] | None = None
 
     def start(self) -> None:
-        """The catalog may be one line of many mebibytes: it goes into a file."""
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        """The catalog may be one line of many mebibytes: it goes into a file without a name, that nobody else opens."""
+        tap = self._step.extractor
         try:
-            self._program = start_connector(self._context, self._step.extractor, ["--discover"], stdout=handle)
+            self._file = tempfile.TemporaryFile(dir=self._context.spec.run_folder)  # noqa: SIM115 - until `close`
+            self._program = start_connector(self._context, tap, ["--discover"], stdout=self._file.fileno())
         except CannotStart as error:
             self._failure = error.failure
-        finally:
-            os.close(handle)
+        except OSError as error:
+            self._failure = not_started(tap.plugin, error).failure
+
+    def close(self) -> None:
+        """The file goes with its descriptor."""
+        if self._file is not None:
+            self._file.close()
 
     def judge(self) -> Failure | None:
         """Why there is no catalog."""
@@ -83,13 +91,15 @@ class DiscoverRunner(ConnectorRunner):
 
     def _read(self) -> Failure | None:
         program, tap = self._program, self._step.extractor
-        assert program is not None
+        assert program is not None and self._file is not None
         if program.exit_code:
             return failure_of(program, doing="say what its source holds")
+        size = os.fstat(self._file.fileno()).st_size
+        if size > LARGEST_CATALOG:
+            return _bad_catalog(tap.plugin, f"It is larger than {LARGEST_CATALOG >> 20} MiB")
         try:
-            with open(self._path, encoding="utf-8") as file:
-                catalog = json.load(file)
-        except ValueError as error:
+            catalog = json.loads(os.pread(self._file.fileno(), size, 0))
+        except (ValueError, RecursionError) as error:
             return _bad_catalog(tap.plugin, f"It is not JSON: {error}")
         if fault := check_catalog(catalog):
             return _bad_catalog(tap.plugin, fault)
@@ -111,7 +121,7 @@ class SampleRunner(ConnectorRunner):
     def __init__(self, step: SampleStep, context: RunContext) -> None:
         super().__init__(context)
         self._step = step
-        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._rows: dict[str, list[dict[str, str | None]]] = {}  # as they are shown, for a value may be large
         self._wanted: set[str] = set()
         self._until = 0.0
         self._asked_at = 0.0
@@ -130,7 +140,7 @@ class SampleRunner(ConnectorRunner):
     def _on_line(self, line: str) -> None:
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if not isinstance(message, dict):
             return
@@ -140,7 +150,7 @@ class SampleRunner(ConnectorRunner):
         elif kind == "RECORD" and isinstance(message.get("record"), dict):
             rows = self._rows.setdefault(stream, [])
             if len(rows) < self._step.rows:
-                rows.append(message["record"])
+                rows.append({str(name): _shown(value) for name, value in message["record"].items()})
 
     def tick(self) -> bool:
         """Enough is enough: a tap is ended when each stream gave its rows, or its time is up."""
@@ -168,12 +178,15 @@ class SampleRunner(ConnectorRunner):
             failure = failure_of(program, doing="read its source")
         for stream, rows in self._rows.items():
             columns = list(dict.fromkeys(name for row in rows for name in row))
-            shown = [[_shown(row.get(name)) for name in columns] for row in rows]
+            shown = [[row.get(name) for name in columns] for row in rows]
             self._context.control.progress({"event": "sample", "stream": stream, "columns": columns, "rows": shown})
         count = sum(len(rows) for rows in self._rows.values())
+        is_silent = failure is None and not count and program is not None and program.child.was_ended
         text = (
             failure.headline
             if failure
+            else f"no row came within {self._step.seconds:.0f} s"
+            if is_silent
             else f"{counted(count, 'row')} of {counted(len(self._rows), 'stream')}; none was loaded"
         )
         self._check(f"Sample rows of {tap.name}", ok=failure is None, text=text)

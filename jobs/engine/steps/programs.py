@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jobs.engine.hints import hint_of
@@ -19,6 +23,7 @@ from jobs.engine.steps.mover import SIGNAL_NAMES
 from jobs.engine.venvs import executable_of
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
+LINKER = re.compile(r"LD_|GLIBC_|GCONV_PATH$|MALLOC_|DYLD_")
 
 
 @dataclass
@@ -66,6 +71,7 @@ def start_connector(
         level, text = story.add(line)
         context.write(connector.plugin, "debug" if metric is not None else level, text)
 
+    require_passable(context, connector, [path, spec.run_folder])
     argv = launched([path, "--config", config_file(context, connector), *arguments], run_as=spec.run_as)
     try:
         child = context.processes.start(
@@ -93,6 +99,26 @@ def program_path(context: RunContext, connector: Connector) -> tuple[str, str]:
     if isinstance(path, Failure):
         raise CannotStart(path)
     return folder, path
+
+
+def require_passable(context: RunContext, connector: Connector, paths: Sequence[str]) -> None:
+    """Raises CannotStart where the user that runs work as cannot come to a file or folder of its run.
+
+    A mover is in its folder before it becomes that user; a connector has to find its own way.
+    """
+    if not context.spec.run_as:
+        return
+    for path in paths:
+        for folder in reversed(Path(path).parents):
+            if not _may_pass(folder, *context.spec.run_as):
+                raise CannotStart(_closed(connector, str(folder), path))
+
+
+def _may_pass(folder: Path, user_id: int, group_id: int) -> bool:
+    facts = folder.stat()
+    if facts.st_uid == user_id:
+        return bool(facts.st_mode & stat.S_IXUSR)
+    return bool(facts.st_mode & (stat.S_IXGRP if facts.st_gid == group_id else stat.S_IXOTH))
 
 
 def selection_arguments(
@@ -125,9 +151,11 @@ def selected_in(streams: Iterable[Mapping[str, Any]]) -> list[str]:
 def environment_of(context: RunContext, connector: Connector, folder: str) -> dict[str, str]:
     """What a connector's process finds in its environment: the run's own names, and its settings as variables."""
     kept = {name: value for name, value in context.spec.environment.items() if name != "PYTHONPATH"}
+    # The dynamic linker obeys such names while the launcher is still root.
+    own = {name: value for name, value in connector.variables.items() if not LINKER.match(name.upper())}
     return {
         **kept,
-        **connector.variables,
+        **own,
         "PATH": f"{os.path.join(folder, 'bin')}:{PATH}",
         "VIRTUAL_ENV": folder,
         "PYTHONUNBUFFERED": "1",
@@ -140,14 +168,22 @@ def config_file(context: RunContext, connector: Connector) -> str:
 
 
 def private_file(context: RunContext, name: str, value: Mapping[str, Any]) -> str:
-    """Write JSON into the run's folder, readable by the run's user alone (0600); the path."""
+    """Write JSON into the run's folder, readable by the run's user alone (0600); the path. Raises CannotStart.
+
+    Programs of the run may write there too: what lies there under this name goes, and is neither followed nor opened.
+    """
     path = os.path.join(context.spec.run_folder, name)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        os.fchmod(handle, 0o600)
-        if context.spec.run_as:
-            os.fchown(handle, *context.spec.run_as)
-        json.dump(value, file)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.fchmod(handle, 0o600)
+            if context.spec.run_as:
+                os.fchown(handle, *context.spec.run_as)
+            json.dump(value, file)
+    except OSError as error:
+        raise not_started("A program of the run", error) from error
     return path
 
 
@@ -188,6 +224,16 @@ def _nothing_selected(tap: Connector) -> Failure:
         reason=f"The selection ({rules}) leaves nothing of what the source holds.",
         remedy='Select at least one stream, for example with _select ["*.*"].',
         details={"code": "nothing-selected"},
+    )
+
+
+def _closed(connector: Connector, folder: str, path: str) -> Failure:
+    return Failure(
+        f"{connector.plugin} cannot be started: the folder {folder} is closed to the user that runs work as",
+        reason=f"Its program or its settings are at {path}, and on the way there is {folder}.",
+        remedy=f"Let others pass (chmod o+x {folder}), or set ELTSITE_HOME and ELTSITE_ENVIRONMENTS to folders"
+        " outside of it.",
+        details={"code": "folder-closed", "file": folder},
     )
 
 
