@@ -25,6 +25,7 @@ from jobs.engine.steps.target_state import TargetState
 from jobs.engine.steps.verdict import Ended, first_failure
 
 OWN_END_SECONDS = 30.0  # what an extractor may still do after it has closed its output
+RESULT_SECONDS = 2.0  # in which the relay says that it came to its end, after the target has seen that end
 
 
 class ExtractLoadRunner:
@@ -236,9 +237,10 @@ class ExtractLoadRunner:
         readers = [side for side in (self._loader, relay) if side is not None and side.has_ended]
         if extractor is None or extractor.has_ended or not readers:
             return
-        if relay is not None and relay.result and now - self._ends.at(relay.child) < OWN_END_SECONDS:
-            return
-        self._ends.ask(extractor.child, now)
+        is_well = relay is not None and not any(side.child.returncode for side in readers)
+        patience = (OWN_END_SECONDS if relay is not None and relay.result else RESULT_SECONDS) if is_well else 0.0
+        if now - min(self._ends.at(side.child) for side in readers) >= patience:
+            self._ends.ask(extractor.child, now)
 
     def _end_lingering(self, now: float) -> None:
         extractor, reader = self._extractor, self._relay or self._loader
