@@ -85,21 +85,26 @@ def missing_rows(
         return False, _fewer(stream, loader, sent.records, 0)
     if was is None or now is None:
         return None, None
-    if now - was == sent.records or now == sent.records:
+    if now - was == sent.records:
         return True, None
+    # A table that holds as many rows as before was written anew, or not at all: only keys that are there tell.
+    proved = True if was != now or after.get("missing") == [] else None
+    if now == sent.records:
+        return proved, None
     if kind in APPENDS or not sent.keys:
         return False, _fewer(stream, loader, sent.records, now - was)
     if sent.distinct is None:
         return None, None
     if was == 0 or now == sent.distinct:
-        return (True, None) if now == sent.distinct else (False, _fewer(stream, loader, sent.distinct, now))
+        return (proved, None) if now == sent.distinct else (False, _fewer(stream, loader, sent.distinct, now))
     if now < max(sent.distinct, 0) or now > was + sent.records:
         return False, _fewer(stream, loader, sent.distinct, now)
     return None, None
 
 
 def _fewer(stream: str, loader: str, expected: int, found: int) -> Failure:
-    what = f"{expected - found:,} of {expected:,} rows" if found < expected else f"{found - expected:,} rows too many"
+    lost = expected - max(found, 0)
+    what = f"{lost:,} of {expected:,} rows" if found < expected else f"{found - expected:,} rows too many"
     is_less = found < expected
     return Failure(
         f"{what} of stream {stream} are {'missing in' if is_less else 'in'} {loader}",

@@ -68,6 +68,10 @@ def table(rows, **more):
         (Sent(10), table(5), table(15), "jsonl", True),
         (Sent(10), table(0), table(10), "postgresql", True),
         (Sent(10), table(30), table(10), "postgresql", True),  # overwritten
+        (Sent(10), table(10), table(10), "postgresql", None),  # overwritten, or nothing was written
+        (Sent(10), table(10), table(10), "jsonl", None),
+        (Sent(10, ["id"], 7), table(7), table(7), "postgresql", None),
+        (Sent(10, ["id"], 10), table(10), table(10, missing=[]), "postgresql", True),  # merged
         (Sent(10, ["id"], 7), table(0), table(7), "postgresql", True),  # three were sent twice
         (Sent(10, ["id"], 10), table(100), table(104), "postgresql", None),  # merged: not to be told by counting
         (Sent(10, ["id"], 10), table(100), table(110), "postgresql", True),
@@ -85,6 +89,7 @@ def test_what_counting_proves(sent, before, after, kind, verified):
     ("sent", "before", "after", "kind", "says"),
     [
         (Sent(10), table(5), table(14), "jsonl", "1 of 10 rows of stream orders are missing in target-x"),
+        (Sent(10), table(30), table(5), "jsonl", "10 of 10 rows of stream orders are missing in target-x"),
         (Sent(10, ["id"], 10), table(0), table(9), "duckdb", "1 of 10 rows of stream orders are missing"),
         (Sent(10, ["id"], 10), table(4), table(3), "duckdb", "missing"),
         (Sent(10), table(5), table(16), "csv", "1 rows too many of stream orders are in target-x"),
