@@ -19,6 +19,9 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
 # Most taps begin a record so: what it is can be seen without decoding it.
 RECORD_HEAD = re.compile(rb'\{"type": ?"RECORD", ?"stream": ?"([^"\\]*)"')
 
+# One of the two escapes that together write a character beyond \\uffff, without the other.
+HALF = re.compile(rb"(?i)\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}")
+
 
 class Head(msgspec.Struct, gc=False):
     """What every message says of itself."""
@@ -87,6 +90,8 @@ def explain(
     elif isinstance(error, msgspec.ValidationError):
         reason = next((REASONS[text] for text in REASONS if str(error).startswith(text)), "")
         reason = reason or ("It is JSON, but not an object." if line.lstrip()[:1] != b"{" else f"{error}.")
+    elif HALF.search(line):
+        reason = "It holds half of a surrogate pair, which is no character."
     else:
         reason = f"It is not JSON: {error}."
     return bad_line(number, line, reason, stream=stream, file=file)

@@ -137,5 +137,5 @@ def _as(number: int, kind: str, wanted: str) -> str:
     if wanted == kind and kind != "JSON":
         return f"c{number}"
     if wanted == "DOUBLE" and (kind in INTEGERS or DECIMAL.fullmatch(kind)):
-        return singer_values.integer_as_double(number)
+        return singer_values.exact_as_double(number)
     return f"CAST(c{number} AS {wanted})"

@@ -24,7 +24,8 @@ from jobs.engine.movers.types import DECIMAL, ZONED
 LINE = "line"  # of the tap's output: a stage's first column
 SAFE_LENGTH = 15  # digits that every double keeps
 FINE_CLOCK = CLOCK.replace("{1,6}", "{1,6}0*")
-INSTANT = f"{DAY}({FINE_CLOCK} ?(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?)?)?"
+OFFSET = "[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?"  # from UTC: no place was ever farther from it
+INSTANT = f"{DAY}({FINE_CLOCK} ?(Z|UTC|{OFFSET})?)?"
 MIDNIGHT = r"[T ]00:00(:00(\.0+)?)?(Z|[+-]00(:?00)?)?"
 TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6}0*)?)?(Z|[+-]00(:?00)?)?"
 INTEGER = r"[+-]?[0-9]+(\.0+)?([eE]\+?[0-9]+)?"
@@ -89,14 +90,15 @@ def _keeps(c: str, value: str, kind: str) -> str:
     if decimal:
         return _matches(c, rf"[+-]?[0-9]*(\.[0-9]{{0,{decimal[2]}}}0*)?")
     if kind == "DOUBLE":
-        printed = f"CAST({value} AS VARCHAR)"
-        exact = f"(length({c}) <= {SAFE_LENGTH} OR {printed} = {c} OR {_digits(c)} = {_digits(printed)})"
+        exact = f"(length({c}) <= {SAFE_LENGTH} OR {_is_printed(c, value)})"
         finite = f"(isfinite({value}) OR {_matches(f'lower({c})', NO_FINITE)})"
         return f"{exact} AND {finite} AND ({value} <> 0 OR {_digits(c)} = '')"
     if kind == "BOOLEAN":
         return f"lower({c}) IN ('true', 'false', '1', '0')"
-    patterns = {"DATE": f"{DAY}({MIDNIGHT})?", ZONED: INSTANT, "TIME": TIME}
-    return _matches(c, patterns.get(kind, INTEGER))
+    if kind in ("DATE", ZONED):
+        pattern = f"{DAY}({MIDNIGHT})?" if kind == "DATE" else INSTANT
+        return f"({_matches(c, pattern)} AND {value} BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999')"
+    return _matches(c, TIME if kind == "TIME" else INTEGER)
 
 
 def _matches(c: str, pattern: str) -> str:
@@ -108,12 +110,18 @@ def _digits(c: str) -> str:
     return f"trim(replace(regexp_replace({c}, '[eE].*$', ''), '.', ''), '+-0')"
 
 
-def integer_as_double(number: int) -> str:
+def _is_printed(c: str, double: str) -> str:
+    """Whether a number's text is the double as programs print it: with as few digits as tell it, or with 17."""
+    printed = (f"CAST({double} AS VARCHAR)", f"format('{{:.16e}}', {double})")
+    return f"({printed[0]} = {c} OR {_digits(c)} IN ({', '.join(map(_digits, printed))}))"
+
+
+def exact_as_double(number: int) -> str:
     """An integer or decimal column for a table whose column is a double: refused where that would round it."""
-    c = f"c{number}"
-    kept = f"CAST(CAST(CAST({c} AS DOUBLE) AS DECIMAL(38,0)) AS VARCHAR) = CAST({c} AS VARCHAR)"
+    c, double = f"c{number}", f"CAST(c{number} AS DOUBLE)"
     refusal = f"error('eltsite-singer:' || {LINE} || ':{number}:' || {c})"
-    return f"CASE WHEN {c} IS NULL THEN NULL WHEN abs({c}) < 1e15 OR {kept} THEN CAST({c} AS DOUBLE) ELSE {refusal} END"
+    kept = _is_printed(f"CAST({c} AS VARCHAR)", double)
+    return f"CASE WHEN {c} IS NULL THEN NULL WHEN {kept} THEN {double} ELSE {refusal} END"
 
 
 def refused(error: Exception, names: Sequence[str], kinds: Sequence[str], stream: str) -> MoverError | None:

@@ -25,6 +25,11 @@ MALFORMED: list[tuple[str, bytes, str]] = [
     ("no stream", b'{"type": "RECORD", "record": {"id": 1}}', "names no stream"),
     ("no record", b'{"type": "RECORD", "stream": "orders"}', "without a record"),
     ("a record that is a list", b'{"type": "RECORD", "stream": "orders", "record": [1]}', "Expected `object`"),
+    (
+        "half a character",
+        b'{"type": "RECORD", "stream": "orders", "record": {"note": "\\ud83d"}}',
+        "half of a surrogate",
+    ),
     ("a state that is none", b'{"type": "STATE", "value": 3}', "Expected `object`"),
     ("an endless line", LONG, "longer than 64 MiB"),
 ]

@@ -116,6 +116,13 @@ REFUSED = [
     ("moment", '"2024-02-30T00:00:00Z"', "2024-02-30T00:00:00Z"),
     ("moment", '"0000-00-00 00:00:00"', "0000-00-00 00:00:00"),
     ("moment", '"12024-01-01T00:00:00Z"', "12024-01-01T00:00:00Z"),
+    ("moment", '"2016-12-31T23:59:60Z"', "2016-12-31T23:59:60Z"),
+    ("moment", '"2024-01-01T00:00:00+25:00"', "2024-01-01T00:00:00+25:00"),
+    ("moment", '"0000-01-01T00:00:00Z"', "0000-01-01T00:00:00Z"),
+    ("moment", '"0001-01-01T00:00:00+05:00"', "0001-01-01T00:00:00+05:00"),
+    ("moment", '"9999-12-31T23:59:59-05:00"', "9999-12-31T23:59:59-05:00"),
+    ("day", '"0000-01-01"', "0000-01-01"),
+    ("num", "0.12345678901234567890", "0.12345678901234567890"),
     ("moment", '"2024-01-01T00:00:00.1234567Z"', "2024-01-01T00:00:00.1234567Z"),
     ("moment", '""', ""),
     ("day", '"2024-01-01T10:00:00"', "2024-01-01T10:00:00"),
@@ -140,7 +147,14 @@ ACCEPTED = [
     ("num", "12345678901234568", 12345678901234568.0),
     ("num", "100000000000000000000.0", 1e20),
     ("num", "0.30000000000000004", 0.30000000000000004),
+    ("num", "0.10000000000000001", 0.1),
+    ("num", "4.9406564584124654e-324", 5e-324),
     ("num", '"1.5"', 1.5),
+    ("day", '"0001-01-01"', dt.date(1, 1, 1)),
+    ("day", '"9999-12-31"', dt.date(9999, 12, 31)),
+    ("moment", '"0001-01-01T00:00:00Z"', utc(1, 1, 1)),
+    ("moment", '"9999-12-31T23:59:59.999999Z"', utc(9999, 12, 31, 23, 59, 59, 999999)),
+    ("moment", '"2024-01-01T10:00:00+14:00"', utc(2023, 12, 31, 20)),
     ("num", "-0.0", 0.0),
     ("money", "0E-10", Decimal("0")),
     ("money", "1.2300", Decimal("1.23")),
@@ -168,6 +182,39 @@ def test_a_value_in_another_spelling_keeps_its_meaning(place: Workspace, column:
     loaded(place, to_duckdb(), [schema("things", ALL, keys=()), line])
     shown = "moment AT TIME ZONE 'UTC'" if column == "moment" else column
     assert place.query(f"SELECT {shown} FROM shop.things") == [(kept,)]
+
+
+@pytest.mark.parametrize(("kept", "value"), [(True, "0.25"), (True, "0.1"), (False, "12345678901234.123456")])
+def test_a_decimal_for_a_column_of_doubles_keeps_its_digits_or_is_refused(place: Workspace, kept: bool, value: str):
+    loaded(place, to_duckdb(), [schema("x", {"n": {"type": "number"}}, keys=()), record("x", n=0.5)])
+    line = f'{{"type": "RECORD", "stream": "x", "record": {{"n": {value}}}}}'
+    ended = load(place, to_duckdb(), [schema("x", {"n": {"type": "number", "multipleOf": 1e-6}}, keys=()), line])
+    if kept:
+        assert place.query("SELECT n FROM shop.x") == [(0.5,), (float(value),)]
+    else:
+        assert (ended.error["code"], ended.error["column"]) == ("value-refused", "n")
+
+
+TEXTS = ["", " ", "null", "NULL", "\\N", "\\.", '"', "a\nb\r\nc", "a,b", "\t", "😀", "\u2028", "é" * 100_000]
+
+
+def test_texts_are_stored_as_they_are(store: Store):
+    """Also alone in a row: COPY knows texts that mean something else there."""
+    lines = [schema("x", {"t": {"type": ["null", "string"]}}, keys=()), *(record("x", t=value) for value in TEXTS)]
+    loaded(store.place, store.loader(), [*lines, record("x", t=None)])
+    found = [row[0] for row in store.rows("x", "t")]
+    assert sorted(value for value in found if value is not None) == sorted(TEXTS)
+    assert found.count(None) == 1
+
+
+def test_the_numbers_in_objects_keep_their_text(store: Store):
+    value = '{"n": 1234567890123456789012345678901234567890.10, "deep": [[{"e": 1e400}]]}'
+    if store.kind == "postgres":
+        value = value.replace("1e400", "1e+40")
+    lines = [schema("x", {"o": {}}, keys=()), f'{{"type": "RECORD", "stream": "x", "record": {{"o": {value}}}}}']
+    loaded(store.place, store.loader(), lines)
+    text = "o::text" if store.kind == "postgres" else "CAST(o AS VARCHAR)"
+    assert "1234567890123456789012345678901234567890.10" in store.rows("x", text)[0][0]
 
 
 def test_not_a_number_stays_one_in_a_column_of_numbers(place: Workspace):
