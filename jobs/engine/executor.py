@@ -208,7 +208,7 @@ class Executor:
 
 def exit_code_of_step(children: Sequence[Child]) -> int:
     """The exit code of the process that failed first, by itself; 0 where none did."""
-    failed = [child for child in children if child.returncode and not child.was_ended]
+    failed = [child for child in children if child.returncode and not child.was_ended and not child.is_echo]
     first = min(failed, key=lambda child: child.ended or 0.0, default=None)
     return exit_code_of(first.returncode or 0) if first else 0
 

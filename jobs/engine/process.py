@@ -67,6 +67,7 @@ class Child:
     peak_memory_bytes: int = 0
     cpu_seconds: float = 0.0  # of it and of those it waited for
     was_ended: bool = False  # by us, because of another's failure or because it had done enough
+    is_echo: bool = False  # another's failure was the cause of its own
 
     def poll(self) -> bool:
         """Whether it has ended; notes its exit code and its peak memory when it has."""

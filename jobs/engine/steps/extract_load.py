@@ -286,7 +286,7 @@ class ExtractLoadRunner:
         for side, ended in ((self._extractor, extractor), (self._loader, loader), (self._relay, relay)):
             # The exit code that counts is that of the cause.
             if failure is not None and side is not None and ended is not None and ended.failure is not failure:
-                side.child.was_ended = True
+                side.child.is_echo = True
         return failure
 
     def _ended(self, side: Program | MoverProcess | None, *, doing: str) -> Ended | None:
