@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,19 @@ class End:
 
     @property
     def secrets(self) -> list[str]:
-        """The values that must never be seen."""
+        """The values that must never be seen; of an object or a list, such as an account's key file, each text in it."""
         names = self.plugin.secret_names
-        return [str(value) for name, value in self.settings.items() if name in names and value not in (None, "")]
+        return [text for name, value in self.settings.items() if name in names for text in _texts_of(value)]
+
+
+def _texts_of(value: Any) -> Iterator[str]:
+    """All texts of a value, at any depth. A number stands for itself only where it is the whole value."""
+    if isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            if isinstance(inner, str | Mapping | list):
+                yield from _texts_of(inner)
+    elif value not in (None, ""):
+        yield str(value)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 from django.dispatch import receiver
 
 from jobs.models import Job
-from jobs.services import JobNotActive, create_job, create_workspace_job, request_stop
+from jobs.services import JobNotActive, create_job, create_workspace_job, remove_tests_of, request_stop
 from jobs.status import JobType, Trigger
-from pipelines.signals import pipeline_changed, pipeline_deleting
+from pipelines.signals import component_deleting, pipeline_changed, pipeline_deleting
 from workspaces.signals import workspace_created, workspace_deleting
 
 
@@ -32,6 +32,12 @@ def check_pipeline(sender: Any, *, pipeline: Any, user: Any = None, needs_check:
 def stop_jobs_of(sender: Any, *, pipeline: Any, user: Any = None, **_: Any) -> None:
     """A pipeline that is being deleted ends its jobs; the row goes when they have."""
     _stop_all(Job.objects.active().filter(pipeline=pipeline), user)
+
+
+@receiver(component_deleting)
+def remove_tests(sender: Any, *, component: Any, **_: Any) -> None:
+    """A component that is being deleted takes its tests with it."""
+    remove_tests_of(component)
 
 
 @receiver(workspace_deleting)

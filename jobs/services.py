@@ -18,6 +18,8 @@ from jobs.status import ACTIVE, STALE_SECONDS, TERMINAL, JobStatus, JobType, Sto
 from pipelines.models import DataComponent, Pipeline, PipelineStatus
 from workspaces.models import Workspace
 
+TESTS = (JobType.PIPELINE_ENV, JobType.COMPONENT_TEST)
+
 if TYPE_CHECKING:
     from workspaces.models import User
 
@@ -229,13 +231,28 @@ def remove_deleted(**only: Any) -> int:
     return len(ids)
 
 
+def remove_tests_of(component: DataComponent) -> None:
+    """Remove a component's ended tests. Raises Conflict where one is active: its processes still use the component."""
+    tests = Job.objects.filter(component=component)
+    active = tests.filter(status__in=ACTIVE).order_by("number").first()
+    if active is not None:
+        how, remedy = active.status.lower(), "Stop it, or wait until it has ended; then delete the component."
+        if active.stop_requested_at:
+            how, remedy = "being stopped", "Delete the component when that is done."
+        raise Conflict(f"Job {active.number}, a test of {component.name}, is {how}. {remedy}")
+    for job in tests:
+        count_job(job, status=job.status, delta=-1)
+    tests.delete()
+
+
 def retry_job(job: Job, *, user: User | None = None, now: datetime | None = None) -> Job:
     """Run an ended job's pipeline again, as the next attempt; it goes on from the stored state.
 
     Raises JobNotRetriable, and what create_job raises.
     """
     if job.pipeline is None or job.type != JobType.PIPELINE_RUN:
-        raise JobNotRetriable(f"Job {job.number} is no pipeline run. Save the pipeline again to repeat its check.")
+        again = "Start the test again." if job.type in TESTS else "Save the pipeline again to repeat its check."
+        raise JobNotRetriable(f"Job {job.number} is no pipeline run. {again}")
     if job.status not in TERMINAL:
         raise JobNotRetriable(f"Job {job.number} is {job.status.lower()}. Wait until it ends, or stop it first.")
     return create_job(

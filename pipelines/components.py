@@ -13,7 +13,7 @@ from eltsite.errors import Conflict, FieldError, Invalid
 from pipelines.locks import lock_row, lock_workspace
 from pipelines.models import DataComponent, DataPlugin, Pipeline, PipelineStatus
 from pipelines.plugins import NATIVE, Plugin, parse
-from pipelines.signals import pipeline_changed
+from pipelines.signals import component_deleting, pipeline_changed
 from pipelines.validation import (
     MOST_NAMED,
     Part,
@@ -129,7 +129,7 @@ def note_secrets(
 
 @transaction.atomic
 def delete_component(component: DataComponent, *, user: User | None = None) -> None:
-    """Delete a component that no pipeline uses."""
+    """Delete a component that no pipeline uses, with the tests of it. Raises Conflict where one is active."""
     lock_workspace(component.workspace)
     row = lock_row(component)
     if row.is_default:
@@ -141,6 +141,7 @@ def delete_component(component: DataComponent, *, user: User | None = None) -> N
             " It is still being deleted: try again in a moment." if all(each.deleting_at for each in users) else ""
         )
         raise Conflict(f"{row.name} is used by {names}. Take it out there first.{waiting}")
+    component_deleting.send(DataComponent, component=row, user=user)
     row.delete()
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from jobs import folders
 from jobs.claims import claim_job
@@ -19,7 +18,6 @@ from jobs.status import JobStatus, StopReason
 from pipelines.models import PipelineState
 from pipelines.services import save_plugin
 from tests.factories import make_component, make_pipeline
-from tests.fixtures.packages import make_connectors
 from tests.fixtures.plugins import definition, fixture_component
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -153,18 +151,6 @@ FAULTS = [
         target={"fault": "loses_first"},
     ),
 ]
-
-
-@pytest.fixture
-def requirement(monkeypatch, tmp_path_factory):
-    """What the fixture connectors are required as, found without any index."""
-    folders.ensure_run_as_user()
-    wheels = settings.ELTSITE_ENVIRONMENTS.parent / f"wheels-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    found = make_connectors(wheels)
-    wheels.chmod(0o755)
-    monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    return found
 
 
 @pytest.fixture
