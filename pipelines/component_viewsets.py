@@ -16,7 +16,7 @@ from eltsite.api.links import href, link
 from eltsite.errors import FieldError, Invalid, NotFound
 from pipelines import services
 from pipelines.component_serializers import DataComponentSerializer, NewComponent, read_component
-from pipelines.hub import LISTS, type_of
+from pipelines.hub import asked_type, type_of
 from pipelines.models import DataComponent
 from workspaces.models import Workspace
 from workspaces.permissions import WRITE
@@ -45,11 +45,7 @@ class ComponentFilter(django_filters.FilterSet):
 
     def by_type(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """A plugin type in any case, singular or plural."""
-        kind = type_of(value)
-        if not kind:
-            message = f"'{value[:80]}' is no plugin type. Choose from {', '.join(LISTS.values())}."
-            raise Invalid.field(name, message, value=value, code="choice")
-        return rows.filter(plugin__plugin_type=kind)
+        return rows.filter(plugin__plugin_type=asked_type(name, value))
 
     def by_words(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Each word in the component's name, or in its plugin's."""

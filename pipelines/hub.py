@@ -275,6 +275,15 @@ def type_of(value: Any) -> str:
     return text if text in PLUGIN_TYPES else LISTS.get(text.lower(), "")
 
 
+def asked_type(field: str, value: str) -> str:
+    """The plugin type that a query's field asks for. Raises Invalid."""
+    kind = type_of(value)
+    if not kind:
+        message = f"'{value[:80]}' is no plugin type. Choose from {', '.join(LISTS.values())}."
+        raise Invalid.field(field, message, value=value, code="choice")
+    return kind
+
+
 def _guessed_type(given: Mapping[str, Any]) -> str:
     """The type where a definition does not say it: the Hub's has it in addresses and in the name's prefix."""
     for key in ("docs", "logo_url", "logoUrl"):

@@ -16,9 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from eltsite.api.links import absolute, href, link
-from eltsite.errors import Conflict, Invalid
+from eltsite.errors import Conflict
 from pipelines import services
-from pipelines.hub import LISTS, type_of
+from pipelines.hub import asked_type
 from pipelines.models import DataPlugin
 from pipelines.plugin_serializers import DataPluginSerializer, discovery_of
 from workspaces.models import Workspace
@@ -43,11 +43,7 @@ class PluginFilter(django_filters.FilterSet):
 
     def by_type(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """A type in any case, singular or plural."""
-        kind = type_of(value)
-        if not kind:
-            message = f"'{value[:80]}' is no plugin type. Choose from {', '.join(LISTS.values())}."
-            raise Invalid.field(name, message, value=value, code="choice")
-        return rows.filter(plugin_type=kind)
+        return rows.filter(plugin_type=asked_type(name, value))
 
     def by_words(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Each word in the name, the label or the variant."""

@@ -1,4 +1,4 @@
-"""Singer catalogs and states, as values. Pure.
+"""Singer catalogs, as values. Pure.
 
 Selection and metadata rules mean what they mean in Meltano: `stream.attribute` with wildcards, `!` excludes and wins,
 `\\.` is a dot that belongs to a name. Two things are more lenient here. A rule without an attribute stands for the
@@ -277,32 +277,3 @@ def replication_faults(catalog: Mapping[str, Any]) -> list[str]:
         elif key and isinstance(valid, list) and valid and key not in valid:
             faults.append(f"Stream {stream.name} cannot be read by {key}; its tap offers {', '.join(map(str, valid))}.")
     return faults
-
-
-def merge_states(completed: Mapping[str, Any], partial: Mapping[str, Any]) -> dict[str, Any]:
-    """A finished run's state with an unfinished one's over it: objects are merged, everything else is replaced."""
-    merged = dict(completed)
-    for key, value in partial.items():
-        before = merged.get(key)
-        merged[key] = (
-            merge_states(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
-        )
-    return merged
-
-
-def bookmarks_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Each stream's bookmark. States of old taps have no "bookmarks": there every key is a stream."""
-    bookmarks = state.get("bookmarks")
-    if isinstance(bookmarks, Mapping):
-        return dict(bookmarks)
-    return {key: value for key, value in state.items() if key not in ("bookmarks", "currently_syncing")}
-
-
-def without_streams(state: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The state with these streams' bookmarks gone, so that they are read from the start; the rest is as it was."""
-    gone = set(names)
-    kept = {key: value for key, value in state.items() if key != "currently_syncing" or value not in gone}
-    left = {name: value for name, value in bookmarks_of(state).items() if name not in gone}
-    if isinstance(state.get("bookmarks"), Mapping):
-        return {**kept, "bookmarks": left}
-    return {key: value for key, value in kept.items() if key not in gone}

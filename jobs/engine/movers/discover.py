@@ -27,7 +27,7 @@ def prepare(needs: Sequence[str]) -> None:
 
 def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Look at each stream, whichever fails; the first failure then ends the verb."""
-    reader = reading.reader_of(spec)
+    reader = move.make_reader(spec)
     streams = reading.streams_of(reader, spec)
     failures: list[MoverError] = []
     with closing(reading.engine_of(spec)) as engine:

@@ -55,6 +55,12 @@ def _made(known: Mapping[str, tuple[str, str]], end: Mapping[str, Any], spec: Ma
     return getattr(importlib.import_module(found[0]), found[1])(spec)
 
 
+def make_reader(spec: Mapping[str, Any]) -> Reader:
+    """The extractor of a specification. Raises MoverError (plugin-unknown) for one that is not ours."""
+    reader: Reader = _made(READERS, spec["extractor"], spec, "extractor")
+    return reader
+
+
 def make_writer(spec: Mapping[str, Any]) -> Writer:
     """The loader of a specification."""
     writer: Writer = _made(WRITERS, spec["loader"], spec, "loader")
@@ -71,7 +77,7 @@ def load_method(settings: Mapping[str, Any]) -> str:
 
 def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Load all streams of a pipeline. The state of those that are committed is said before a later one fails."""
-    reader: Reader = _made(READERS, spec["extractor"], spec, "extractor")
+    reader = make_reader(spec)
     targets = _targets(reader.streams(), spec)
     writer = make_writer(spec)
     is_complete = False
@@ -85,18 +91,23 @@ def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"streams": len(targets), "rows": move.rows}
 
 
-def _targets(streams: Sequence[Stream], spec: Mapping[str, Any]) -> list[tuple[Stream, Target]]:
-    """Where each wanted stream goes. Two streams of one table are refused."""
-    settings = spec["loader"]["settings"]
-    method = load_method(settings)
-    allow_text = bool(spec["extractor"]["settings"].get("allow_text_widening"))
-    wanted = spec.get("streams")
-    names = [stream.name for stream in streams]
+def wanted_of(spec: Mapping[str, Any], names: Sequence[str]) -> Sequence[str] | None:
+    """The streams a specification names; None for all. Raises MoverError for one the extractor does not have."""
+    wanted: Sequence[str] | None = spec.get("streams")
     for name in wanted or ():
         if name not in names:
             raise MoverError(
                 f"There is no stream {name}", remedy=f"The extractor has {', '.join(names)}.", code="stream-missing"
             )
+    return wanted
+
+
+def _targets(streams: Sequence[Stream], spec: Mapping[str, Any]) -> list[tuple[Stream, Target]]:
+    """Where each wanted stream goes. Two streams of one table are refused."""
+    settings = spec["loader"]["settings"]
+    method = load_method(settings)
+    allow_text = bool(spec["extractor"]["settings"].get("allow_text_widening"))
+    wanted = wanted_of(spec, [stream.name for stream in streams])
     targets: list[tuple[Stream, Target]] = []
     taken: dict[str, str] = {}
     for stream in streams:

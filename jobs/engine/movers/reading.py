@@ -1,29 +1,15 @@
-"""What the verbs share that read a source and load nothing: the extractor, its streams, the engine that scans them."""
+"""What the verbs share that read a source and load nothing: the streams, the engine that scans them."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.engine.movers import duckdb as store
-from jobs.engine.movers.move import READERS, need_of
+from jobs.engine.movers.move import wanted_of
 from jobs.engine.movers.ports import Column, Reader, Stream
 from jobs.engine.movers.protocol import MoverError
-
-
-def reader_of(spec: Mapping[str, Any]) -> Reader:
-    """The extractor a specification names. Raises MoverError (plugin-unknown) for one that is not ours."""
-    end = spec["extractor"]
-    found = READERS.get(need_of(end))
-    if found is None:
-        raise MoverError(
-            f"The extractor {need_of(end)} is not known here",
-            remedy=f"Use one of {', '.join(READERS)}.",
-            code="plugin-unknown",
-        )
-    reader: Reader = getattr(importlib.import_module(found[0]), found[1])(spec)
-    return reader
+from jobs.engine.movers.tables import no_key_column
 
 
 def engine_of(spec: Mapping[str, Any]) -> Any:
@@ -45,12 +31,7 @@ def streams_of(reader: Reader, spec: Mapping[str, Any]) -> list[Stream]:
                 code="stream-name",
                 stream=name or None,
             )
-    wanted = spec.get("streams")
-    for name in wanted or ():
-        if name not in names:
-            raise MoverError(
-                f"There is no stream {name}", remedy=f"The extractor has {', '.join(names)}.", code="stream-missing"
-            )
+    wanted = wanted_of(spec, names)
     found = [stream for stream in streams if wanted is None or stream.name in wanted]
     if not found:
         raise MoverError("There is no stream to read", remedy="Add one to the extractor's settings.", code="no-streams")
@@ -68,12 +49,5 @@ def key_columns(stream: Stream, columns: Sequence[Column]) -> list[str]:
     spelled = {column.name.lower(): column.name for column in columns}
     for key in stream.primary_keys:
         if key.lower() not in spelled:
-            raise MoverError(
-                f"The primary key {key} of stream {stream.name} is not one of its columns",
-                reason=f"Its columns are {', '.join(column.name for column in columns)}.",
-                remedy="Correct the stream's primary key.",
-                code="column-missing",
-                stream=stream.name,
-                column=key,
-            )
+            raise no_key_column(stream.name, key, columns)
     return [spelled[key.lower()] for key in stream.primary_keys]

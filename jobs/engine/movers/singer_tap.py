@@ -37,7 +37,7 @@ def prepare(needs: Sequence[str]) -> None:
 
 def run(verb: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Read all streams. A reader of standard output that is gone ends it with BrokenPipeError."""
-    reader = reading.reader_of(spec)
+    reader = move.make_reader(spec)
     streams = reading.streams_of(reader, spec)
     widen(OUT)
     with closing(reading.engine_of(spec)) as engine:

@@ -83,6 +83,27 @@ def fitting(old: Column, new: Column, target: Target) -> str:
     )
 
 
+def check_rounding(plan: Plan, target: Target, find: Callable[[str, str], object]) -> None:
+    """Refuse to make a column of exact numbers one of doubles where that would change a row that stays.
+
+    `find` answers a value of a column, whose type is given, that a double does not hold; None where there is none.
+    """
+    if target.method == "replace":
+        return
+    for name, old, kind in plan.widened:
+        if kind != "DOUBLE" or old in types.FLOATS or (value := find(name, old)) is None:
+            continue
+        raise MoverError(
+            f"Column {name} of table {target.table} would have to become DOUBLE, which does not hold its value {value}",
+            reason=f"What comes is DOUBLE, the column is {old}, and no type holds both exactly. Nothing was loaded.",
+            remedy="Have the source give numbers with a fixed number of decimals, or change the column's type in the"
+            " store.",
+            code="column-narrows",
+            stream=target.stream,
+            column=name,
+        )
+
+
 def check_keys(columns: Sequence[Column], target: Target) -> None:
     """Merge needs keys, and they must be columns."""
     if target.method != "merge":
@@ -98,14 +119,19 @@ def check_keys(columns: Sequence[Column], target: Target) -> None:
     names = {column.name.lower() for column in columns}
     for key in target.primary_keys:
         if key.lower() not in names:
-            raise MoverError(
-                f"The primary key {key} of stream {target.stream} is not one of its columns",
-                reason=f"Its columns are {', '.join(column.name for column in columns)}.",
-                remedy="Correct the stream's primary key.",
-                code="column-missing",
-                stream=target.stream,
-                column=key,
-            )
+            raise no_key_column(target.stream, key, columns)
+
+
+def no_key_column(stream: str, key: str, columns: Sequence[Column]) -> MoverError:
+    """A primary key that names no column."""
+    return MoverError(
+        f"The primary key {key} of stream {stream} is not one of its columns",
+        reason=f"Its columns are {', '.join(column.name for column in columns)}.",
+        remedy="Correct the stream's primary key.",
+        code="column-missing",
+        stream=stream,
+        column=key,
+    )
 
 
 def is_view(target: Target) -> MoverError:

@@ -15,8 +15,9 @@ import pytest
 
 from jobs.engine.interface import Outcome
 from jobs.engine.process import kill_marked, marked_processes
+from tests.fixtures.packages import make_program
 from tests.unit.engine.conftest import leavings, needed, output_of
-from tests.unit.engine.wheels import make_source, make_wheel
+from tests.unit.engine.wheels import make_source
 from tests.unit.test_executor import MemoryControl
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -116,7 +117,7 @@ def test_an_environment_whose_builder_was_killed_is_built_by_the_next_one(place,
 
 
 def test_half_an_environment_is_never_used(place, start, ready):
-    make_wheel(place / "links", "tap-small", "1.0")
+    make_program(place / "links", "tap-small", "1.0")
     began, may = slow_source(place)
     builder, mark = start(needed("tap-small tap-tiny"))
     until(began.exists)

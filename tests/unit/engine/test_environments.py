@@ -18,8 +18,9 @@ from jobs.engine.venvs import (
     try_lock,
     unused,
 )
+from tests.fixtures.packages import make_program
 from tests.unit.engine.conftest import RUN_USER, leavings, needed, output_of
-from tests.unit.engine.wheels import make_source, make_wheel, source_files
+from tests.unit.engine.wheels import make_source, source_files
 from tests.unit.test_executor import MemoryControl
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="the installer has a user of its own only where eltsite is root")
@@ -30,7 +31,7 @@ def run_as_options():
 
 
 def test_an_environment_is_built_and_its_program_runs(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     done = ready(needed("tap-tiny"))
 
     assert done.result.outcome == Outcome.COMPLETE
@@ -46,16 +47,16 @@ def test_an_environment_is_built_and_its_program_runs(place, ready):
 
 
 def test_an_upgrade_takes_newer_versions_though_the_old_ones_were_resolved_a_moment_ago(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     old = ready(needed("tap-tiny")).event["lock"]
-    make_wheel(place / "links", "tap-tiny", "2.0")
+    make_program(place / "links", "tap-tiny", "2.0")
 
     assert ready(needed("tap-tiny")).event["packages"] == {"tap-tiny": "1.0"}  # as the others who need it now
     assert ready(needed("tap-tiny", replaces=old)).event["packages"] == {"tap-tiny": "2.0"}
 
 
 def test_the_second_use_starts_no_process(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     first = ready(needed("tap-tiny"))
     shutil.rmtree(place / "links")
     second = ready(needed("tap-tiny", lock=first.event["lock"]))
@@ -71,9 +72,9 @@ def test_the_second_use_starts_no_process(place, ready):
 
 
 def test_a_given_lock_is_what_is_installed(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     lock = ready(needed("tap-tiny")).event["lock"]
-    make_wheel(place / "links", "tap-tiny", "2.0")
+    make_program(place / "links", "tap-tiny", "2.0")
     remove_environment(place / "environments", ready(needed("tap-tiny", lock=lock)).event["digest"])
     again = ready(needed("tap-tiny", lock=lock))
 
@@ -82,9 +83,9 @@ def test_a_given_lock_is_what_is_installed(place, ready):
 
 
 def test_an_upgrade_resolves_anew_and_the_old_environment_stays(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     old = ready(needed("tap-tiny"))
-    make_wheel(place / "links", "tap-tiny", "2.0")
+    make_program(place / "links", "tap-tiny", "2.0")
     assert ready(needed("tap-tiny")).event["packages"] == {"tap-tiny": "1.0"}  # resolved a moment ago
     forget_resolution(place / "environments", needed("tap-tiny").fingerprint)
     new = ready(needed("tap-tiny"))
@@ -95,7 +96,7 @@ def test_an_upgrade_resolves_anew_and_the_old_environment_stays(place, ready):
 
 def test_environments_of_one_step_are_built_side_by_side(place, ready):
     for name in ("tap-tiny", "target-tiny"):
-        make_wheel(place / "links", name, "1.0")
+        make_program(place / "links", name, "1.0")
     done = ready(needed("tap-tiny"), needed("target-tiny", name="target-tiny"), needed("tap-tiny"))
 
     assert sorted(event["name"] for event in done.events) == ["tap-tiny", "target-tiny"]
@@ -103,7 +104,7 @@ def test_environments_of_one_step_are_built_side_by_side(place, ready):
 
 
 def test_the_same_packages_asked_for_in_other_words_share_an_environment(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     done = ready(needed("tap-tiny"), needed("tap-tiny==1.0"))
 
     assert len({event["digest"] for event in done.events}) == 1
@@ -111,7 +112,7 @@ def test_the_same_packages_asked_for_in_other_words_share_an_environment(place, 
 
 
 def test_a_package_can_be_given_by_its_path(place, ready):
-    wheel = make_wheel(place, "tap-tiny", "1.0")
+    wheel = make_program(place, "tap-tiny", "1.0")
     for requirements in (str(wheel), f"tap-tiny @ file://{wheel}"):
         assert ready(needed(requirements)).event["packages"] == {"tap-tiny": "1.0"}
 
@@ -157,8 +158,8 @@ def test_a_repository_is_installed_without_hashes_and_that_is_said(place, ready)
     ],
 )
 def test_a_build_that_fails_names_plugin_reason_and_remedy(place, ready, requirements, python, words):
-    make_wheel(place / "links", "tap-tiny", "1.0")
-    make_wheel(place / "links", "tap-elsewhere", "1.0", tag="cp311-cp311-win_amd64")
+    make_program(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-elsewhere", "1.0", tag="cp311-cp311-win_amd64")
     make_source(place / "links", "tap-broken", "1.0", "raise RuntimeError('no compiler')")
     done = ready(needed(requirements, python=python))
 
@@ -169,7 +170,7 @@ def test_a_build_that_fails_names_plugin_reason_and_remedy(place, ready, require
     assert failure.remedy
     assert done.event["error"] == failure.headline
     assert failure.headline in done.text
-    assert ("installer" in {source for source, _, _ in done.lines}) == bool(done.step["exit_code"])
+    assert done.step["exit_code"]  # the installer's, or 1 where it was not started
     assert leavings(place) == [] and done.folder is None
 
 
@@ -180,7 +181,7 @@ def test_the_installers_last_lines_are_the_reason(place, ready):
 
 
 def test_a_package_that_is_not_what_was_recorded_is_refused(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     lock = f"tap-tiny==1.0 \\\n    --hash=sha256:{'0' * 64}\n"
     failure = ready(needed("tap-tiny", lock=lock)).result.failure
     assert "tap-tiny==1.0 is not what was recorded: its hash differs" in failure.headline
@@ -193,7 +194,7 @@ def test_without_network_the_index_is_named(place, ready):
 
 
 def test_one_failure_does_not_end_the_other_build(place, ready):
-    make_wheel(place / "links", "target-tiny", "1.0")
+    make_program(place / "links", "target-tiny", "1.0")
     done = ready(needed("tap-nowhere"), needed("target-tiny", name="target-tiny"))
 
     assert "tap-nowhere" in done.result.failure.headline
@@ -202,7 +203,7 @@ def test_one_failure_does_not_end_the_other_build(place, ready):
 
 @pytest.mark.parametrize("damage", ["no interpreter", "other version", "unfinished", "no script", "no packages"])
 def test_a_broken_environment_is_built_anew(place, ready, damage):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     first = ready(needed("tap-tiny"))
     if damage == "no interpreter":
         (first.folder / "bin" / "python").unlink()
@@ -224,7 +225,7 @@ def test_a_broken_environment_is_built_anew(place, ready, damage):
 
 
 def test_what_was_not_given_does_not_reach_the_installer(place, ready, monkeypatch):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     monkeypatch.setenv("UV_FIND_LINKS", "/nowhere")
     monkeypatch.setenv("UV_PYTHON", "3.99")
     (place / "uv.toml").write_text('this is = "no option"')
@@ -233,7 +234,7 @@ def test_what_was_not_given_does_not_reach_the_installer(place, ready, monkeypat
 
 @as_root
 def test_nothing_in_an_environment_can_be_changed_by_the_installers_or_the_runs_user(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     outside = place / "outside"
     outside.write_text("not to be touched")
     os.chown(outside, 4321, 4321)
@@ -280,7 +281,7 @@ def test_a_stopped_build_leaves_nothing_and_frees_its_lock(place, ready):
 
 
 def test_scripts_that_are_there_are_listed_when_one_is_missing(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0", scripts=["tap-tiny", "tap-tiny-admin"])
+    make_program(place / "links", "tap-tiny", "1.0", scripts=["tap-tiny", "tap-tiny-admin"])
     folder = ready(needed("tap-tiny")).folder
 
     assert executable_of(folder, "tap-tiny-admin") == str(folder / "bin" / "tap-tiny-admin")
@@ -292,7 +293,7 @@ def test_scripts_that_are_there_are_listed_when_one_is_missing(place, ready):
 
 def test_environments_that_nobody_uses_are_found_and_removed(place, ready):
     for name in ("tap-tiny", "tap-small"):
-        make_wheel(place / "links", name, "1.0")
+        make_program(place / "links", name, "1.0")
     folder = place / "environments"
     first, second = (ready(needed(name)) for name in ("tap-tiny", "tap-small"))
     for done in (first, second):
@@ -308,7 +309,7 @@ def test_environments_that_nobody_uses_are_found_and_removed(place, ready):
 
 
 def test_an_environment_that_is_being_built_is_not_removed(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     done = ready(needed("tap-tiny"))
     lock = try_lock(place / "environments", done.event["digest"])
 
@@ -341,7 +342,7 @@ def test_what_dead_builders_left_is_removed_and_what_works_is_not(tmp_path):
 
 
 def test_a_ready_environment_costs_less_than_five_milliseconds(place, ready):
-    make_wheel(place / "links", "tap-tiny", "1.0")
+    make_program(place / "links", "tap-tiny", "1.0")
     lock = ready(needed("tap-tiny")).event["lock"]
 
     assert min(ready(needed("tap-tiny", lock=lock)).event["seconds"] for _ in range(5)) < 0.005

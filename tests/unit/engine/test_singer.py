@@ -1,4 +1,4 @@
-"""Selection and metadata rules as Meltano has them, catalogs as pages show them, states."""
+"""Selection and metadata rules as Meltano has them, catalogs as pages show them."""
 
 import copy
 import json
@@ -284,30 +284,3 @@ def test_replication_settings_that_work_are_left_alone(metadata):
     assert singer.replication_faults(catalog) == []
     unread = singer.apply_selection(pipelinewise(), ["!*.*"], {"public-orders": {"replication-method": "INCREMENTAL"}})
     assert singer.replication_faults(unread) == []
-
-
-def test_a_partial_state_is_merged_over_the_completed_one():
-    completed = {"bookmarks": {"a": {"at": 1, "keys": [1, 2]}, "b": {"at": 1}}, "currently_syncing": "b"}
-    partial = {"bookmarks": {"a": {"at": 2, "keys": [3]}, "c": {"at": 1}}, "currently_syncing": None}
-    before = copy.deepcopy(completed)
-
-    assert singer.merge_states(completed, partial) == {
-        "bookmarks": {"a": {"at": 2, "keys": [3]}, "b": {"at": 1}, "c": {"at": 1}},
-        "currently_syncing": None,
-    }
-    assert completed == before
-    assert singer.merge_states({"bookmarks": None}, {"bookmarks": {"a": 1}}) == {"bookmarks": {"a": 1}}
-
-
-def test_streams_are_taken_out_of_a_state():
-    state = {"bookmarks": {"a": {"at": 1}, "b": {"at": 1}}, "currently_syncing": "a", "version": 2}
-    assert singer.bookmarks_of(state) == {"a": {"at": 1}, "b": {"at": 1}}
-    assert singer.without_streams(state, ["a"]) == {"bookmarks": {"b": {"at": 1}}, "version": 2}
-    assert singer.without_streams(state, ["b", "x"])["currently_syncing"] == "a"
-    assert singer.without_streams({}, ["a"]) == {}
-
-
-def test_states_of_old_taps_have_streams_at_the_top():
-    state = {"orders": "2020-01-01", "items": "2020-02-01", "currently_syncing": "orders"}
-    assert singer.bookmarks_of(state) == {"orders": "2020-01-01", "items": "2020-02-01"}
-    assert singer.without_streams(state, ["orders"]) == {"items": "2020-02-01"}
