@@ -67,6 +67,13 @@ def connect(
             time.sleep(RETRY_SECONDS)
 
 
+def rounded(table: str, column: str, kind: str) -> str:
+    """The statement for a value of a column that a double does not hold."""
+    c = ident(column)
+    again = f"TRY_CAST(CAST(CAST({c} AS DOUBLE) AS VARCHAR) AS {kind})"
+    return f"SELECT CAST({c} AS VARCHAR) FROM {table} WHERE {again} IS DISTINCT FROM {c} LIMIT 1"
+
+
 def show_progress(connection: duckdb.DuckDBPyConnection) -> None:
     """Let `fraction` know how far a statement is. Nothing is printed."""
     connection.execute("SET enable_progress_bar = true")

@@ -206,6 +206,10 @@ class DuckDBLoad:
     def _is_empty(self, column: str) -> bool:
         return bool(self._writer.run(f"SELECT count({ident(column)}) FROM {self._table}")[0][0] == 0)
 
+    def _rounded(self, column: str, kind: str) -> object:
+        rows = self._writer.run(store.rounded(self._table, column, kind))
+        return rows[0][0] if rows else None
+
     def _shape(self) -> None:
         run, plan, target = self._writer.run, self._plan, self._target
         if plan.is_new:
@@ -216,6 +220,7 @@ class DuckDBLoad:
             kind = plan.types[column.name]
             run(f"ALTER TABLE {self._table} ADD COLUMN {ident(column.name)} {kind}")
             log(f"{target.stream}: table {target.table} gets the new column {column.name} {kind}")
+        tables.check_rounding(plan, target, self._rounded)
         for name, old, kind in plan.widened:
             run(f"ALTER TABLE {self._table} ALTER COLUMN {ident(name)} TYPE {kind}")
             log(f"{target.stream}: column {name} is widened from {old} to {kind}")

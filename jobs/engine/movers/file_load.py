@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import duckdb
 
+from jobs.engine.movers import duckdb as store
 from jobs.engine.movers import failures, file_journal, tables, types
 from jobs.engine.movers.file_journal import MANIFEST, hidden_name
 from jobs.engine.movers.ports import VERSION_COLUMN, Column, Counts, Load, Part, Target
@@ -43,7 +44,7 @@ class FilesLoad:
         self._new: list[dict[str, Any]] = []
         self._types: dict[str, str] = {}  # of the columns that come
         self._names: dict[str, str] = {}  # how the files spell them
-        self._columns: dict[str, str] = {}  # all there will be, as the files spell them
+        self._columns: dict[str, str] = dict(self._old["columns"])  # all there will be, as the files spell them
         self._stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         self.counts = Counts()
 
@@ -53,6 +54,7 @@ class FilesLoad:
         existing = {name: Column(name, kind) for name, kind in self._old["columns"].items()}
         columns = [replace(column, type=filed(column.type, self._writer.format)) for column in columns]
         plan = tables.make_plan(existing, columns, target, is_empty=lambda _column: False)
+        tables.check_rounding(plan, target, self._rounded)
         for name, old, kind in plan.widened:
             log(f"{target.stream}: column {name} is widened from {old} to {kind}")
         self._types = {name: filed(types.stored(kind), self._writer.format) for name, kind in plan.types.items()}
@@ -70,6 +72,12 @@ class FilesLoad:
         if target.method == "merge":
             shape = ", ".join(f"{ident(plan.names[name])} {kind}" for name, kind in self._types.items())
             self._writer.engine.execute(f"CREATE OR REPLACE TEMP TABLE stage ({shape})")
+
+    def _rounded(self, column: str, kind: str) -> object:
+        if not self._old["files"]:
+            return None
+        rows = self._writer.engine.execute(store.rounded(self._rows_of(self._old["files"]), column, kind)).fetchall()
+        return rows[0][0] if rows else None
 
     def write(self, part: Part) -> None:
         engine = self._writer.engine

@@ -123,6 +123,13 @@ class PostgresLoad:
                 natives[column.name] = column.native or types.to_postgres(kind)
         return natives
 
+    def _rounded(self, column: str, kind: str) -> object:
+        """A value that a double does not hold: only its text has all digits."""
+        c = ident(column)
+        where = f"{c}::double precision::text::numeric IS DISTINCT FROM {c}::numeric"
+        row = self._writer.run(f"SELECT {c}::text FROM {self._table} WHERE {where} LIMIT 1").fetchone()
+        return row[0] if row else None
+
     def _shape(self) -> None:
         run, plan, target = self._writer.run, self._plan, self._target
         if plan.is_new:
@@ -133,6 +140,7 @@ class PostgresLoad:
         for column in plan.added:
             run(f"ALTER TABLE {self._table} ADD COLUMN {ident(column.name)} {self._natives[column.name]}")
             log(f"{target.stream}: table {target.table} gets the new column {column.name} {self._natives[column.name]}")
+        tables.check_rounding(plan, target, self._rounded)
         for name, old, kind in plan.widened:
             native = types.to_postgres(kind)
             try:

@@ -195,6 +195,19 @@ def test_a_decimal_for_a_column_of_doubles_keeps_its_digits_or_is_refused(place:
         assert (ended.error["code"], ended.error["column"]) == ("value-refused", "n")
 
 
+def test_exact_numbers_of_a_table_are_not_rounded_by_a_schema_that_changes(store: Store):
+    def lines(kind: str, value: int | float) -> list[str]:
+        return [schema("x", {"n": {"type": kind}}, keys=()), record("x", n=value)]
+
+    loaded(store.place, store.loader(), [*lines("integer", 2**53), *lines("integer", 7)])
+    loaded(store.place, store.loader(), lines("number", 0.5))
+    assert store.rows("x", "n") == [(0.5,), (7.0,), (2.0**53,)]
+    loaded(store.place, store.loader(), [line.replace('"x"', '"y"') for line in lines("integer", 2**53 + 1)])
+    error = load(store.place, store.loader(), [line.replace('"x"', '"y"') for line in lines("number", 0.5)]).error
+    assert (error["code"], error["column"]) == ("column-narrows", "n") and str(2**53 + 1) in error["headline"]
+    assert store.rows("y", "n") == [(2**53 + 1,)]
+
+
 TEXTS = ["", " ", "null", "NULL", "\\N", "\\.", '"', "a\nb\r\nc", "a,b", "\t", "😀", "\u2028", "é" * 100_000]
 
 
