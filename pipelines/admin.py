@@ -26,6 +26,7 @@ from pipelines.forms import (
     properties_from,
 )
 from pipelines.models import (
+    ComponentCatalog,
     DataComponent,
     DataPlugin,
     Pipeline,
@@ -129,6 +130,13 @@ class PluginEnvironmentAdmin(ReadOnlyAdmin):
     def rebuild(self, request: HttpRequest, rows: QuerySet) -> None:
         """On every host, by the next job that needs it there."""
         run_for_each(request, rows, lambda row: rebuild_environment(row, request.user), "to be rebuilt by the next job")  # type: ignore[arg-type]
+
+
+@admin.register(ComponentCatalog)
+class ComponentCatalogAdmin(ReadOnlyAdmin):
+    """What sources hold, as last found."""
+
+    list_display = ("component", "discovered_at", "job_id")
 
 
 @admin.register(DataComponent)
