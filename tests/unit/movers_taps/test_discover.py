@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from jobs.engine.movers import discover, move, reading
 from tests.unit.movers.conftest import Server, Workspace, tap_files, to_duckdb
 from tests.unit.movers_taps.conftest import TARGET, run_verb, tap_sqlite
 
@@ -67,6 +68,21 @@ def test_a_sample_is_a_few_rows_as_short_texts(place: Workspace, server: Server)
 def test_a_sample_of_large_values_takes_them_all(place: Workspace, server: Server) -> None:
     server.run("CREATE TABLE t AS SELECT repeat('x', 3000000) AS long FROM generate_series(1, 20)")
     assert samples(place, server.tap({"table": "t"}))["t"]["rows"] == [["x" * 200]] * 10
+
+
+def test_a_database_that_gives_more_rows_than_are_shown_is_read_to_its_end(place: Workspace, server: Server) -> None:
+    """A pipe that is not read to its end would be the database's failure."""
+    server.run("CREATE TABLE t AS SELECT n AS id, repeat('x', 3000000) AS long FROM generate_series(1, 20) n")
+    spec = place.spec(server.tap({"table": "t"}), TARGET)
+    reader = move.make_reader(spec)
+    (stream,) = reader.streams()
+    with (
+        closing(reading.engine_of(spec)) as engine,
+        reader.open(stream, engine=engine, bookmark={}, method="append", careful=False) as source,
+    ):
+        (part,) = source.parts
+        rows = discover._rows_of(part, source.columns, {"id": "BIGINT", "long": "VARCHAR"}, engine, count=2)
+    assert rows == [["1", "x" * 200], ["2", "x" * 200]]
 
 
 def test_samples_of_files_come_from_the_first_that_have_rows(place: Workspace) -> None:
