@@ -62,7 +62,7 @@ def gantt_of(job: Job, *, usual: Usual, now: datetime) -> Gantt:
     rows = []
     for step in job.steps:
         row = _step_row(job, step, elapsed, usual if running else Usual())
-        rows += [row, *_part_rows(row, step, job.headline)]
+        rows += [row, *_part_rows(row, step)]
     return Gantt(rows, total)
 
 
@@ -89,15 +89,11 @@ def _step_row(job: Job, step: Mapping[str, Any], elapsed: float, usual: Usual) -
     )
 
 
-def _part_rows(row: StepRow, step: Mapping[str, Any], headline: str) -> list[StepRow]:
-    """The processes of a step. One of them failed first, by itself; what failed after it only followed.
-
-    That is the one the headline begins with: times do not always tell, for several ends may be seen in one look.
-    """
+def _part_rows(row: StepRow, step: Mapping[str, Any]) -> list[StepRow]:
+    """The processes of a step. One of them failed first, by itself; what failed after it only followed."""
     parts = list(step.get("parts") or ())
-    failed = [part for part in parts if part.get("exit_code") and not part.get("was_ended")]
-    named = [part for part in failed if part.get("name") and headline.startswith(f"{part['name']} ")]
-    first = min(named or failed, key=_end_of, default=None) if row.status == "error" else None
+    failed = [part for part in parts if part.get("exit_code") and not (part.get("was_ended") or part.get("is_echo"))]
+    first = min(failed, key=_end_of, default=None) if row.status == "error" else None
     return [_part_row(row, part, first) for part in parts]
 
 
@@ -107,7 +103,7 @@ def _part_row(row: StepRow, part: Mapping[str, Any], first: Mapping[str, Any] | 
         status, note = "error", "failed first"
     elif code == 0:
         status, note = "complete", ""
-    elif part.get("was_ended") or first is None:
+    elif part.get("was_ended") or (first is None and not part.get("is_echo")):
         status, note = "stopped", _ended_by(code)
     else:
         status, note = "stopped", "failed after it"

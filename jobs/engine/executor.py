@@ -225,6 +225,7 @@ def ends_of_step(children: Sequence[Child], *, started: float) -> dict[str, Any]
             "seconds": round((child.ended or time.monotonic()) - child.started, 3),
             "exit_code": None if child.returncode is None else exit_code_of(child.returncode),
             "was_ended": child.was_ended,
+            "is_echo": child.is_echo,
         }
         for child in children
     ]
