@@ -178,9 +178,10 @@ def test_a_long_message_is_not_cut(group):
 
 def test_what_a_descendant_writes_without_end_is_not_waited_for(group):
     start(group, "import time; time.sleep(60)")  # another side, for which the run goes on
-    child = start(group, "import subprocess; subprocess.Popen(['timeout', '8', 'yes'])")
+    out = []
+    child = start(group, "import subprocess; subprocess.Popen(['timeout', '8', 'yes'])", out=out)
 
-    assert until(lambda: group.pump_once(seconds=0.1) and child.poll())
+    assert until(lambda: group.pump_once(seconds=0.1) and child.poll() and len(out) > 200_000)
     before = time.monotonic()
     assert group.is_done([child])
     assert time.monotonic() - before < 4
