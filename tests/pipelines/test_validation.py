@@ -156,6 +156,9 @@ def test_settings_are_defaults_then_component_then_pipeline():
         "load_method": "append",
         "models": "models/*.sql",
         "verify": "auto",
+        "flatten": False,
+        "add_record_metadata": False,
+        "sanitize_null_text_characters": False,
     }
 
 

@@ -47,13 +47,14 @@ def fault(kind: str, given: Any, **more: Any) -> str:
 def test_five_native_plugins_are_shipped_with_their_settings():
     settings = {plugin.full_name: {setting.name for setting in plugin.settings} for plugin in natives()}
     server = {"host", "port", "user", "password", "database", "sslmode"}
-    load = {"schema", "load_method", "models", "verify"}
+    singer = {"flatten", "add_record_metadata"}  # of what comes from a Singer tap
+    load = {"schema", "load_method", "models", "verify"} | singer
     assert settings == {
         "extractors/tap-files--eltsite": {"files", "allow_text_widening"},
         "extractors/tap-sql--eltsite": server | {"dialect", "path", "tables"},
         "loaders/target-duckdb--eltsite": load | {"path", "memory_limit"},
-        "loaders/target-postgres--eltsite": load | server,
-        "loaders/target-files--eltsite": {"path", "format", "load_method", "compression"},
+        "loaders/target-postgres--eltsite": load | server | {"sanitize_null_text_characters"},
+        "loaders/target-files--eltsite": {"path", "format", "load_method", "compression"} | singer,
     }
 
 
