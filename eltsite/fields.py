@@ -1,4 +1,4 @@
-"""Model fields that keep secrets encrypted at rest. The only caller of crypto."""
+"""Model fields of our own: secrets encrypted at rest (the only caller of crypto), and JSON whose order counts."""
 
 from __future__ import annotations
 
@@ -34,3 +34,19 @@ class EncryptedJSONField(models.TextField):
 
     def value_to_string(self, obj: models.Model) -> str:
         return json.dumps(self.value_from_object(obj))
+
+
+class OrderedJSONField(models.TextField):
+    """JSON kept as text, so that an object's keys stay in their order: PostgreSQL's own type sorts them."""
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
+        """The value as it was stored."""
+        return None if value is None else json.loads(value)
+
+    def to_python(self, value: Any) -> Any:
+        """The value itself, also from its text in a fixture."""
+        return json.loads(value) if isinstance(value, str) else value
+
+    def get_prep_value(self, value: Any) -> str | None:
+        """The text that is stored."""
+        return None if value is None else json.dumps(value, ensure_ascii=False)

@@ -92,7 +92,9 @@ class Job(models.Model):
     models_built = models.JSONField(default=list, blank=True)
     checks = models.JSONField(default=list, blank=True)
     samples = models.JSONField(default=list, blank=True, help_text="[{stream, columns, rows}]; not for viewers.")
-    environments = models.JSONField(default=list, blank=True, help_text="[{plugin, requirements, digest, packages}]")
+    environments = models.JSONField(
+        default=list, blank=True, help_text="[{name, requirements, digest, packages, python}]"
+    )
     rows_read = models.PositiveBigIntegerField(default=0)
     rows_written = models.PositiveBigIntegerField(default=0)
     bytes_read = models.PositiveBigIntegerField(default=0)

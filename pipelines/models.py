@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from eltsite.fields import EncryptedJSONField
+from eltsite.fields import EncryptedJSONField, OrderedJSONField
 from pipelines.querysets import DataPluginQuerySet, InWorkspaceQuerySet, PipelineQuerySet
 from workspaces.models import Workspace
 
@@ -149,7 +149,7 @@ class ComponentCatalog(models.Model):
 
     component = models.OneToOneField(DataComponent, on_delete=models.CASCADE, related_name="catalog")
     key = models.CharField(max_length=64, help_text="Of the settings and versions it was found with.")
-    catalog = models.JSONField(default=dict, help_text='{"streams": [...]}')
+    catalog = OrderedJSONField(default=dict, help_text='{"streams": [...]}; a table has its columns in this order.')
     job_id = models.UUIDField(null=True, blank=True, help_text="The job that found it.")
     discovered_at = models.DateTimeField()
 
