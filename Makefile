@@ -6,7 +6,8 @@ PORT ?= 8000
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-WORKERS ?= auto
+# One more than the cores: a test waits for its processes now and then.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .PHONY: demo up test lint bench chaos venv clean
 
@@ -21,7 +22,7 @@ venv: .venv/runtime
 test: .venv/test chromium
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 	TEST_DATABASE=postgres $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not browser" tests/workspaces tests/pipelines tests/jobs tests/contracts
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 3 -m slow
 
 lint: .venv/test
 	$(BIN)/ruff check .
