@@ -196,7 +196,7 @@ def test_a_worker_that_is_stopped_hands_its_job_back_and_the_next_one_finishes_i
 
 
 def test_verification_shows_the_environment_masked_and_tests_both_ends(shop, postgres_url):
-    pipeline = slow_pipeline(shop, postgres_url, properties={"Slow source.password": "hunter22-secret"})
+    pipeline = slow_pipeline(shop, postgres_url, seconds=1, properties={"Slow source.password": "hunter22-secret"})
     job = run(pipeline, type=JobType.PIPELINE_ENV)
 
     text = log_of(job)
