@@ -25,7 +25,7 @@ from jobs.engine.movers.file_journal import MANIFEST
 from tests.unit.movers.conftest import ROOT, Workspace, events_of, to_files
 from tests.unit.movers_singer.conftest import TAP, Store, data_files, loaded, record, schema, state
 
-ROUNDS = int(os.environ.get("SINGER_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("SINGER_ROUNDS", "2"))
 SEED = os.environ.get("SINGER_SEED", "1")
 STREAMS = ("orders", "clients", "visits")
 # The real mover, but for that commits and flushes come so often that a small run has many of them.
